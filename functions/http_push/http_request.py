@@ -59,7 +59,7 @@ def check_no_query(event: HttpEvent) -> None:
         Problem: 400, there is one.
     """
     for name in event.query_string_parameters:
-        detail = f"the query parameter {_quote(name)} is not known; this route has none"
+        detail = f"unknown query parameter {_quote(name)}; this route has none"
         raise Problem(400, "bad-query", detail)
 
 
@@ -79,20 +79,20 @@ def report_after(event: HttpEvent) -> int:
     return int(text)
 
 
-def _only_query(event: HttpEvent, known: str, default: str) -> str:
+def _only_query(event: HttpEvent, parameter: str, default: str) -> str:
     """Return the only query parameter of a route.
 
     Raises:
         Problem: 400, there is another one.
     """
     query = event.query_string_parameters
-    for name in query.keys() - {known}:
+    for name in query.keys() - {parameter}:
         import difflib  # rarely needed
 
-        nearest = difflib.get_close_matches(name.lower(), [known.lower()], 1, 0.5)
-        hint = f"did you mean {known}?" if nearest else f"only {known} is known"
-        raise Problem(400, "bad-query", f"the query parameter {_quote(name)} is not known; {hint}")
-    return query.get(known, default)
+        nearest = difflib.get_close_matches(name.lower(), [parameter.lower()], 1, 0.5)
+        hint = f"did you mean {parameter}?" if nearest else f"the only one is {parameter}"
+        raise Problem(400, "bad-query", f"unknown query parameter {_quote(name)}; {hint}")
+    return query.get(parameter, default)
 
 
 def idempotency_key(event: HttpEvent) -> str | None:
@@ -112,8 +112,8 @@ def idempotency_key(event: HttpEvent) -> str | None:
 def prefers_async(event: HttpEvent) -> bool:
     """Return whether the caller prefers an asynchronous response (RFC 7240)."""
     # A preference may have parameters after a semicolon.
-    named = (preference.partition(";")[0] for preference in (event.headers.get("prefer") or "").split(","))
-    return "respond-async" in {preference.strip().lower() for preference in named}
+    preferences = (event.headers.get("prefer") or "").split(",")
+    return "respond-async" in {preference.partition(";")[0].strip().lower() for preference in preferences}
 
 
 def json_of(
@@ -226,11 +226,11 @@ def _check_media_type(event: HttpEvent, allowed: Sequence[str]) -> None:
     if encoding != "identity":
         detail = f"Content-Encoding {_quote(encoding)} is not supported: send the body unencoded"
         raise Problem(415, "media-type", detail)
-    media_type, named = _media_type(event), " or ".join(allowed[:2])
+    media_type, allowed_types = _media_type(event), " or ".join(allowed[:2])
     if not media_type:
-        raise Problem(415, "media-type", f"a body needs the header Content-Type: {named}")
+        raise Problem(415, "media-type", f"a body needs the header Content-Type: {allowed_types}")
     if media_type not in allowed and not media_type.endswith("+json"):
-        raise Problem(415, "media-type", f"the body must be {named}, not {_quote(media_type)}")
+        raise Problem(415, "media-type", f"the body must be {allowed_types}, not {_quote(media_type)}")
     for parameter in event.headers["content-type"].split(";")[1:]:
         name, _, value = parameter.partition("=")
         charset = value.strip().strip("\"'").lower()

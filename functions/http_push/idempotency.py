@@ -60,18 +60,18 @@ def partial_fingerprint(tasks: Sequence[PushTask], refused: Iterable[int], setti
     return f"{len(tasks)}:{indexes}:{fingerprint_of(kept, settings)}"
 
 
-def is_correction(tasks: Sequence[PushTask], known: str, settings: Settings) -> bool:
+def is_correction(tasks: Sequence[PushTask], stored: str, settings: Settings) -> bool:
     """Return whether a request differs from an earlier one only in messages that were refused.
 
     Args:
         tasks: Its messages.
-        known: The fingerprint stored with its key: a `partial_fingerprint`, or that of a complete request.
+        stored: The fingerprint stored with its key: a `partial_fingerprint`, or that of a complete request.
         settings: As in `partial_fingerprint`.
     """
-    if ":" not in known:
+    if ":" not in stored:
         return False
-    refused = [int(index) for index in known.split(":")[1].split(",")]
-    return partial_fingerprint(tasks, refused, settings) == known
+    refused = [int(index) for index in stored.split(":")[1].split(",")]
+    return partial_fingerprint(tasks, refused, settings) == stored
 
 
 def _read_leniently(task: PushTask, settings: Settings) -> PushMessage | InvalidMessage:
@@ -112,13 +112,13 @@ class KeyMemory:
         """
         fingerprint = fingerprint_of(tasks, settings)
         if ledger:
-            return ledger.compare(key, fingerprint, lambda known: is_correction(tasks, known, settings))
-        known = self._fingerprints.get(key)
-        if known is None or is_correction(tasks, known, settings):
+            return ledger.compare(key, fingerprint, lambda stored: is_correction(tasks, stored, settings))
+        stored = self._fingerprints.get(key)
+        if stored is None or is_correction(tasks, stored, settings):
             self._remember(key, fingerprint)
-            return "new" if known is None else "corrected"
+            return "new" if stored is None else "corrected"
         self._fingerprints.move_to_end(key)
-        return "same" if known == fingerprint else "other"
+        return "same" if stored == fingerprint else "other"
 
     def forget(self, key: str, ledger: Ledger | None) -> None:
         """Forget a key under which nothing was sent."""

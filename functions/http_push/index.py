@@ -62,8 +62,8 @@ def push() -> Response[str]:
     key = http_request.idempotency_key(event)
     payload = http_request.json_of(event, client.settings)
     invocation = Invocation.of(app.lambda_context)
-    own = f"http:{key}" if key else f"http-request:{invocation.request_id}"
-    scope = absolute_scope(invocation.sender, own)
+    event_scope = f"http:{key}" if key else f"http-request:{invocation.request_id}"
+    scope = absolute_scope(invocation.sender, event_scope)
     tasks = http_request.tasks_of_body(payload, client.settings, scope)
     if dry_run:
         return responses.plan(tasks, client.settings)

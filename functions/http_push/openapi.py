@@ -122,11 +122,11 @@ def _get(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _problem(description: str, example: Any = None, **more: Any) -> dict[str, Any]:
+def _problem(description: str, example: Any = None, **members: Any) -> dict[str, Any]:
     media: dict[str, Any] = {"schema": _reference("Problem")}
     if example is not None:
         media["example"] = example
-    return {"description": description, "content": {"application/problem+json": media}, **more}
+    return {"description": description, "content": {"application/problem+json": media}, **members}
 
 
 _FAULTS = {

@@ -31,9 +31,9 @@ _MOMENT = {"type": "string", "format": "date-time"}
 def campaign_schemas() -> dict[str, Any]:
     """Return the schemas of campaigns by name."""
     document = campaign_schema()
-    own: dict[str, Any] = _relocated(document.pop("$defs"))
-    return own | {
-        "Campaign": _relocated(document),
+    definitions: dict[str, Any] = _relocate_references(document.pop("$defs"))
+    return definitions | {
+        "Campaign": _relocate_references(document),
         "CampaignState": _STATE,
         "CampaignStarted": {
             **_STATE,
@@ -81,9 +81,9 @@ def campaign_paths(problem: Any) -> dict[str, Any]:
     state = _response("State, counts and pace", "CampaignState")
     parameter = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
-    def steer(operation: str, summary: str, **more: Any) -> dict[str, Any]:
-        responses = {"200": state, **unknown, **problems, **more.pop("responses", {})}
-        post = {"operationId": operation, "summary": summary, **more, "responses": responses}
+    def steer(operation: str, summary: str, **members: Any) -> dict[str, Any]:
+        responses = {"200": state, **unknown, **problems, **members.pop("responses", {})}
+        post = {"operationId": operation, "summary": summary, **members, "responses": responses}
         return {"parameters": [parameter], "post": post}
 
     wrong_pace = {
@@ -239,14 +239,16 @@ def _response(description: str, schema: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": reference}}}
 
 
-def _relocated(schema: Any) -> Any:
+def _relocate_references(schema: Any) -> Any:
     """Return a schema whose references point to the components of this document."""
     if isinstance(schema, dict):
         return {
-            name: value.replace("#/$defs/", "#/components/schemas/") if name == "$ref" else _relocated(value)
+            name: value.replace("#/$defs/", "#/components/schemas/")
+            if name == "$ref"
+            else _relocate_references(value)
             for name, value in schema.items()
         }
-    return [_relocated(part) for part in schema] if isinstance(schema, list) else schema
+    return [_relocate_references(part) for part in schema] if isinstance(schema, list) else schema
 
 
 _WORKING: dict[str, Any] = {

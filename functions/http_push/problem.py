@@ -39,13 +39,19 @@ class Problem(PushError):
         kind: A key of `TITLES`, also the last part of the problem's type.
         detail: What is wrong and what to do.
         headers: Headers of the response.
-        more: Members of the document beyond the standard ones.
+        members: Members of the document beyond the standard ones.
     """
 
     def __init__(
-        self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+        self, status: int, kind: str, detail: str, *, headers: dict[str, str] | None = None, **members: Any
     ) -> None:
-        self.status, self.kind, self.detail, self.headers, self.more = status, kind, detail, headers, more
+        self.status, self.kind, self.detail, self.headers, self.members = (
+            status,
+            kind,
+            detail,
+            headers,
+            members,
+        )
         super().__init__(detail)
 
     def as_json(self) -> dict[str, Any]:
@@ -55,5 +61,5 @@ class Problem(PushError):
             "title": TITLES[self.kind],
             "status": self.status,
             "detail": self.detail,
-            **self.more,
+            **self.members,
         }

@@ -61,7 +61,7 @@ def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
             else:
                 omitted += 1
     if faults:
-        return problem(_refused("nothing would be sent", faults))
+        return problem(_refusal("nothing would be sent", faults))
     body = {"requests": planned, "warnings": warnings_of((task.message for task in tasks), settings)}
     return _json(200, body | ({"omittedRequests": omitted} if omitted else {}))
 
@@ -87,7 +87,7 @@ def outcomes(results: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()
         detail += f" ({example.result_message[:TEXT_CHARACTERS]})"
     if worst is OutcomeKind.REFUSED:
         faults = [fault for outcome in failed for fault in outcome.faults]
-        return problem(_refused(detail, faults, **body))
+        return problem(_refusal(detail, faults, **body))
     if worst is OutcomeKind.THROTTLED:
         wait = max(outcome.retry_after or RETRY_AFTER_SECONDS for outcome in failed)
         headers = {"Retry-After": str(math.ceil(wait))}
@@ -190,11 +190,11 @@ def _task(accepted: AcceptedChunk) -> dict[str, Any]:
     return task | ({"repeated": repeated} if repeated else {})
 
 
-def _refused(detail: str, faults: Sequence[Fault], **more: Any) -> Problem:
+def _refusal(detail: str, faults: Sequence[Fault], **members: Any) -> Problem:
     listed = [fault.as_json() for fault in faults[:MAX_FAULTS]]
     if len(faults) > MAX_FAULTS:
-        more["omittedErrors"] = len(faults) - MAX_FAULTS
-    return Problem(422, "refused", detail, errors=listed, **more)
+        members["omittedErrors"] = len(faults) - MAX_FAULTS
+    return Problem(422, "refused", detail, errors=listed, **members)
 
 
 def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response[str]:

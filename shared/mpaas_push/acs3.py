@@ -49,11 +49,11 @@ def canonical_request(
         headers: The headers to sign: for an API at least `host`, `content-type` and every `x-acs-…`.
         body_sha256: SHA-256 of the body in hex, as in `x-acs-content-sha256`; empty for an HTTP trigger.
     """
-    pairs = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in sorted(query.items()))
-    named = sorted((name.lower(), value.strip()) for name, value in headers.items())
-    names = ";".join(name for name, _ in named)
-    lines = "".join(f"{name}:{value}\n" for name, value in named)
-    return f"{method}\n{path}\n{pairs}\n{lines}\n{names}\n{body_sha256}", names
+    query_string = "&".join(f"{_encode(name)}={_encode(value)}" for name, value in sorted(query.items()))
+    signed = sorted((name.lower(), value.strip()) for name, value in headers.items())
+    names = ";".join(name for name, _ in signed)
+    lines = "".join(f"{name}:{value}\n" for name, value in signed)
+    return f"{method}\n{path}\n{query_string}\n{lines}\n{names}\n{body_sha256}", names
 
 
 def sha256_hex(data: bytes) -> str:

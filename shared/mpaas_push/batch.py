@@ -111,11 +111,11 @@ def send_batch(
     sending = replace(invocation.ending_earlier(reserved * (1 - GRACE_SHARE)), begin_by=begin_by)
     results = _send_in_parts(tasks, client, sending)
     _log_misconfiguration(results)
-    flat = [outcome for outcomes in results for outcome in outcomes]
-    if all(outcome.accepted for outcome in flat):
-        sent = sum(len(outcome.targets) for outcome in flat)
+    all_outcomes = [outcome for outcomes in results for outcome in outcomes]
+    if all(outcome.accepted for outcome in all_outcomes):
+        sent = sum(len(outcome.targets) for outcome in all_outcomes)
         return BatchReport(
-            outcomes=counts_of(flat),
+            outcomes=counts_of(all_outcomes),
             retried=0,
             given_up=0,
             unsettled=0,
@@ -129,8 +129,8 @@ def send_batch(
         return hand_over(tasks, results, queues, settings)
     from mpaas_push.queues.mns import MnsQueues
 
-    with MnsQueues(settings, invocation) as own:
-        return hand_over(tasks, results, own, settings)
+    with MnsQueues(settings, invocation) as mns_queues:
+        return hand_over(tasks, results, mns_queues, settings)
 
 
 def _send_in_parts(
@@ -140,9 +140,9 @@ def _send_in_parts(
     results: list[list[Outcome]] = []
     for part in _parts(tasks):
         if results and invocation.time_to_begin <= 0:
-            rest = tasks[len(results) :]
-            logger.warning("no time was left for %d messages: not sent", len(rest))
-            return results + [_leave_unsent(task, client, invocation) for task in rest]
+            unsent = tasks[len(results) :]
+            logger.warning("no time was left for %d messages: not sent", len(unsent))
+            return results + [_leave_unsent(task, client, invocation) for task in unsent]
         results += client.send_tasks(part, invocation)
     return results
 

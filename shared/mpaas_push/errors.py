@@ -162,9 +162,11 @@ class InvocationRefused(PushError):
         request_id: Request id of the refusal; empty if it has none.
     """
 
-    def __init__(self, function: str, status: int, code: str, request_id: str = "", *, why: str = "") -> None:
+    def __init__(
+        self, function: str, status: int, code: str, request_id: str = "", *, reason: str = ""
+    ) -> None:
         self.status, self.code, self.request_id = status, code, request_id
-        super().__init__(f"{function} was not called: {why or f'{status} {code}'}")
+        super().__init__(f"{function} was not called: {reason or f'{status} {code}'}")
 
     @property
     def is_retryable(self) -> bool:
@@ -181,5 +183,5 @@ class InvocationRefused(PushError):
 class InvocationUnknown(PushError):
     """The call was sent without a verdict: the function may or may not have been called."""
 
-    def __init__(self, function: str, why: str) -> None:
-        super().__init__(f"{function} may have been called: {why}")
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(f"{function} may have been called: {reason}")

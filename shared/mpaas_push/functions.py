@@ -231,15 +231,15 @@ class Functions:
             connection = connect(url.hostname or "", port, tls, connect_until)
         except OSError as error:
             raise InvocationRefused(
-                function, 0, NOT_REACHED, why=_describe_connection_failure(error)
+                function, 0, NOT_REACHED, reason=_describe_connection_failure(error)
             ) from None
         with connection:
             try:
                 connection.settimeout(seconds_until(until))
                 connection.sendall(request)
             except OSError as error:
-                why = f"not completely sent ({type(error).__name__})"
-                raise InvocationRefused(function, 0, NOT_REACHED, why=why) from None
+                reason = f"not completely sent ({type(error).__name__})"
+                raise InvocationRefused(function, 0, NOT_REACHED, reason=reason) from None
             try:
                 return read_response(connection, lambda: seconds_until(until), RESPONSE_BYTES)
             except OSError as error:
@@ -285,8 +285,8 @@ def _serialize(function: str, path: str, headers: Mapping[str, str], payload: by
     """
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
-            why = f"the {name} header has characters that cannot be sent"
-            raise InvocationRefused(function, 0, NOT_REACHED, why=why)
+            reason = f"the {name} header has characters that cannot be sent"
+            raise InvocationRefused(function, 0, NOT_REACHED, reason=reason)
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     lines += ["connection: close", f"content-length: {len(payload)}", "", ""]
     return "\r\n".join(lines).encode("ascii") + payload

@@ -58,9 +58,9 @@ class UnreadableJson(PushError):
 
     def __init__(self, reason: str, paths: tuple[str, ...] = ()) -> None:
         self.reason = reason
-        named = tuple(filter(None, paths))
-        self.paths = named[:MAX_PATHS]
-        where = ", ".join(f"`{path}`" for path in self.paths) + (", …" if len(named) > MAX_PATHS else "")
+        paths = tuple(filter(None, paths))
+        self.paths = paths[:MAX_PATHS]
+        where = ", ".join(f"`{path}`" for path in self.paths) + (", …" if len(paths) > MAX_PATHS else "")
         super().__init__(f"{reason}: {where}" if where else reason)
 
 
@@ -252,14 +252,14 @@ class _WithDuplicates(dict[str, Any]):
     duplicates: tuple[str, ...]
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise _DuplicateKeys
     return value
 
 
-def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _mark_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) == len(pairs):
         return value
@@ -305,19 +305,21 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise UnreadableJson(f"{constant} is not a JSON number")
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if not isfinite(number):
         raise UnreadableJson("a number is too large")
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant, parse_float=_parse_finite
+)
 _DIGITS_DECODER = json.JSONDecoder(
-    object_pairs_hook=_distinct, parse_constant=_refuse_constant, parse_float=WrittenFloat
+    object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant, parse_float=WrittenFloat
 )
 _MARKING_DECODER = json.JSONDecoder(
-    object_pairs_hook=_marked, parse_constant=_refuse_constant, parse_float=_finite
+    object_pairs_hook=_mark_duplicates, parse_constant=_refuse_constant, parse_float=_parse_finite
 )
 _SURROGATE = r"\\u[dD][89a-fA-F]"
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")

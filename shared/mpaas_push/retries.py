@@ -1,6 +1,6 @@
 """Decides whether a request is tried again, and when: at once (`Attempts`), or later, from the retry queue.
 
-`Attempts` turns a request into its outcome, and an exception into one, too (`Attempts.failed`). `may_wait`
+`Attempts` turns a request into its outcome, and an exception, too (`Attempts.failure_outcome`). `may_wait`
 decides whether a later invocation may try again, `delay_seconds` when.
 """
 
@@ -101,7 +101,7 @@ class Attempts:
                 ids = ids_for_log(self._request.targets)
                 logger.warning("sent again after an unknown outcome", extra={"message_ids": ids})
 
-    def failed(self, kind: str) -> Outcome:
+    def failure_outcome(self, kind: str) -> Outcome:
         """Return the outcome of a run that ended with an exception; the text names only its class."""
         if self._in_flight:
             verdict = Verdict(

@@ -100,7 +100,7 @@ class Round:
         finally:
             for index, outcome in enumerate(self._outcomes):
                 if outcome is None:
-                    self._finish(index, self._failed(index, self._fatal))
+                    self._finish(index, self._failure_outcome(index, self._fatal))
             outcomes = [outcome for outcome in self._outcomes if outcome]
             self._log_not_begun()
             if self._ledger:
@@ -149,7 +149,7 @@ class Round:
                 if index is None or isinstance(error, MemoryError) or not isinstance(error, Exception):
                     self._fatal = error
                 elif self._outcomes[index] is None:
-                    self._finish(index, self._failed(index, error))
+                    self._finish(index, self._failure_outcome(index, error))
 
     def _next_index(self) -> int | None:
         """Return the index of the next request; None if there is none left to begin."""
@@ -244,11 +244,11 @@ class Round:
         attempts = self._running.pop(index, None)
         log_outcome(outcome, self._invocation, time.monotonic() - attempts.started if attempts else 0.0)
 
-    def _failed(self, index: int, error: BaseException | None) -> Outcome:
+    def _failure_outcome(self, index: int, error: BaseException | None) -> Outcome:
         """Return the outcome of a request that an error ended or prevented."""
         attempts, exception = self._running.get(index), type(error).__name__
         if attempts:
-            return attempts.failed(exception)
+            return attempts.failure_outcome(exception)
         text = f"not sent after an error ({exception})"
         return replace(not_begun(self._requests[index].targets, unconfirmed=False), result_message=text)
 

@@ -84,7 +84,7 @@ def _split(text: str, allowed: str) -> "SplitResult":
     return url
 
 
-def _endpoint(text: str) -> str:
+def _validate_endpoint(text: str) -> str:
     url = _split(text, f"{_AN_ENDPOINT}, with a port from 1 to 65535 if any")
     if not url.hostname or url.scheme not in {"https", "http"}:
         raise _WrongValue(_AN_ENDPOINT)
@@ -112,13 +112,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _file(path: str) -> str:
+def _validate_file(path: str) -> str:
     if not os.path.isfile(path):  # noqa: PTH113 - importing pathlib would slow down a cold start
         raise _WrongValue("must be the path of a readable file of CA certificates in PEM form")
     return path
 
 
-def _ledger_url(text: str) -> str:
+def _validate_ledger_url(text: str) -> str:
     url = _split(text, f"{_A_LEDGER_URL}; {_ENCODING}")
     # A query or fragment could disable the verification of certificates.
     if url.scheme not in {"redis", "rediss"} or not url.hostname or url.query or url.fragment:
@@ -141,7 +141,7 @@ _ENCODING = (
 _NOT_ENCODED = r"%(?![0-9A-Fa-f]{2})|[^!-~]|[@\[\]]|:.*:"  # `urlsplit` ends the address at `/`, `?` and `#`
 
 
-def _function_name(text: str) -> str:
+def _validate_function_name(text: str) -> str:
     if not re.fullmatch(_FUNCTION_NAME, text):
         raise _WrongValue(
             "must be the name of a function, such as mpaas-queue-push, or fc2:service/function for one of an "
@@ -154,7 +154,7 @@ def _function_name(text: str) -> str:
 _FUNCTION_NAME = r"fc2:{0}(\.{0})?/{0}|{0}(\${0})?".format("[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
 
-def _levels(value: object) -> object:
+def _parse_levels(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
@@ -171,8 +171,8 @@ def _check_dead_letter_queue(name: str | None, info: ValidationInfo) -> str | No
     return name
 
 
-_OptionalEndpoint = Annotated[str | None, AfterValidator(lambda url: url and _endpoint(url))]
-_OptionalFunction = Annotated[str | None, AfterValidator(lambda name: name and _function_name(name))]
+_OptionalEndpoint = Annotated[str | None, AfterValidator(lambda url: url and _validate_endpoint(url))]
+_OptionalFunction = Annotated[str | None, AfterValidator(lambda name: name and _validate_function_name(name))]
 _OptionalQueue = Annotated[str | None, Field(pattern="^[A-Za-z0-9][A-Za-z0-9-]{0,255}$")]
 
 
@@ -199,7 +199,7 @@ class Settings(BaseModel):
         description="region named in the request",
         pattern=r"^[a-z0-9-]+$",
     )
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+    endpoint: Annotated[str, AfterValidator(_validate_endpoint)] = Field(
         "https://mpaas.cn-hangzhou.aliyuncs.com",
         alias="MPAAS_ENDPOINT",
         description="where requests go: https, or http on loopback",
@@ -283,7 +283,7 @@ class Settings(BaseModel):
         alias="PUSH_OSS_ENDPOINT",
         description="OSS endpoint of the campaigns' files; by default the internal one of the region",
     )
-    ledger_url: Annotated[str | None, AfterValidator(lambda url: url and _ledger_url(url))] = Field(
+    ledger_url: Annotated[str | None, AfterValidator(lambda url: url and _validate_ledger_url(url))] = Field(
         None,
         alias="PUSH_LEDGER_URL",
         description="Redis or Tair that remembers what was sent: `redis://` or, with TLS, `rediss://`",
@@ -299,7 +299,7 @@ class Settings(BaseModel):
         alias="PUSH_LATE",
         description="a push whose validity ran out while it waited: `expire` (given up) or `send`",
     )
-    constraint_levels: Annotated[dict[str, Level], BeforeValidator(_levels)] = Field(
+    constraint_levels: Annotated[dict[str, Level], BeforeValidator(_parse_levels)] = Field(
         {},
         alias="PUSH_RULES",
         description="levels of the rules that the official page leaves open, as in "
@@ -332,7 +332,7 @@ class Settings(BaseModel):
         description="DEBUG, INFO, WARNING or ERROR",
         pattern="^(DEBUG|INFO|WARNING|ERROR)$",
     )
-    ca_bundle: Annotated[str | None, AfterValidator(lambda path: path and _file(path))] = Field(
+    ca_bundle: Annotated[str | None, AfterValidator(lambda path: path and _validate_file(path))] = Field(
         None,
         alias="ALIBABA_CLOUD_CA_BUNDLE",
         description="file of the CA certificates to trust; the system's when unset",

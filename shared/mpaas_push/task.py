@@ -106,12 +106,12 @@ class PushTask(NamedTuple):
         """
         payload = without_targets(self.payload)
         if isinstance(self.message, PushMessage):
-            named = {
+            app = {
                 "appId": self.message.app_id,
                 "workspaceId": self.message.workspace_id,
                 "tenantId": self.message.tenant_id or "",
             }
-            payload |= {name: value for name, value in named.items() if value is not None}
+            payload |= {name: value for name, value in app.items() if value is not None}
         return payload | ({"targetMsgkey": dict(targets)} if with_ids else {"targets": list(targets)})
 
     def envelope(self, targets: Mapping[str, str | None], attempt: int) -> dict[str, Any]:
@@ -170,14 +170,14 @@ def read_message(
     return valid, message.faults
 
 
-def absolute_scope(sender: str, own: str) -> str:
+def absolute_scope(sender: str, event: str) -> str:
     """Return a scope that no other sender's events share.
 
     Args:
         sender: Account, region and function (see `Invocation.sender`); none when empty.
-        own: The event's own identity: timer and tick, queue and message id, source and id.
+        event: Identity of the event: timer and tick, queue and message id, source and id.
     """
-    return f"{sender}:{own}" if sender else own
+    return f"{sender}:{event}" if sender else event
 
 
 def tasks_of_records(

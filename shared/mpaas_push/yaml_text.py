@@ -92,7 +92,7 @@ class _Reader:
         return value
 
     def _map(self, depth: int) -> dict[str, Any]:
-        own: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
@@ -106,10 +106,10 @@ class _Reader:
             key = self._value(event, depth + 1, is_key=True)
             if not isinstance(key, str):
                 raise _error(event, "a key must be text: quote it")
-            if key in own:
+            if key in entries:
                 raise _error(event, f"duplicate key {key[:64]!r}")
-            own[key] = self._value(next(self._events), depth + 1)
-        return {**merged, **own} if merged else own
+            entries[key] = self._value(next(self._events), depth + 1)
+        return {**merged, **entries} if merged else entries
 
     def _copy(self, value: Any, depth: int, event: yaml.Event) -> Any:
         self._copies_left -= 1

@@ -67,7 +67,7 @@ def test_unknown_query_parameter_changes_nothing(stack: CampaignStack, method: s
     response = stack.request(method, f"/v1/campaigns{path}?dryRun=true", {"pace": 5})
 
     assert (response.status, response.json["type"]) == (400, "urn:mpaas-push:problem:bad-query")
-    assert response.json["detail"] == "the query parameter dryRun is not known; this route has none"
+    assert response.json["detail"] == "unknown query parameter dryRun; this route has none"
 
 
 def test_every_target_of_an_audience_is_reached_once(stack: CampaignStack) -> None:
