@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print tables, and keep them in docs/performance.md."""
+"""`python -m benchmarks`: measures, prints tables, and writes them to docs/performance.md."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 def main() -> None:
-    """Run the sections that are named, or all."""
+    """Run the sections that the arguments name, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)}; all if none"
+        "sections", nargs="*", metavar="section", help=f"any of {', '.join(SECTIONS)}; default: all"
     )
-    parser.add_argument("--write", action="store_true", help="also put the tables into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="also write the tables to docs/performance.md")
     parser.add_argument(
-        "--imports", action="store_true", help="show instead what the imports of a cold start cost"
+        "--imports", action="store_true", help="instead show what the imports of a cold start cost"
     )
     options = parser.parse_args()
     unknown = sorted(set(options.sections) - SECTIONS.keys())
     if unknown:
-        parser.error(f"no section {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
+        parser.error(f"no section {', '.join(unknown)}; the sections are {', '.join(SECTIONS)}")
     if options.imports:
-        for fault in imports():
-            print(fault, flush=True)
+        for table in imports():
+            print(table, flush=True)
         return
     for name in options.sections or SECTIONS:
-        table = f"{SECTIONS[name]()}\n{_origin(name)}\n"
-        print(table, flush=True)
+        text = f"{SECTIONS[name]()}\n{_origin(name)}\n"
+        print(text, flush=True)
         if options.write:
-            _write(name, table)
+            _write(name, text)
 
 
 def _origin(name: str) -> str:
-    """Say when, where and how a table was measured."""
+    """Return when, where and how a table was measured."""
     try:
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
     except OSError:
@@ -74,14 +74,14 @@ def _origin(name: str) -> str:
     )
 
 
-def _write(name: str, table: str) -> None:
-    """Replace the text between a section's marks."""
+def _write(name: str, text: str) -> None:
+    """Replace the text between a section's markers."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
-    before, marker, rest = DOCUMENT.read_text("utf-8").partition(start)
-    _, ended, after = rest.partition(end)
-    if not (marker and ended):
+    before, start_marker, rest = DOCUMENT.read_text("utf-8").partition(start)
+    _, end_marker, after = rest.partition(end)
+    if not (start_marker and end_marker):
         raise SystemExit(f"{DOCUMENT}: {start.strip()} or {end.strip()} is missing")
-    DOCUMENT.write_text(f"{before}{start}\n{table}\n{end}{after}", "utf-8")
+    DOCUMENT.write_text(f"{before}{start}\n{text}\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

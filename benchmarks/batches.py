@@ -1,4 +1,4 @@
-"""10,000 queue messages in batches of 100 through one instance; the server takes 20 ms to answer."""
+"""10,000 queue messages in batches of 100 through one instance; the server responds after 20 ms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAMPLE = "official sample: a client per call, one after the other"
 
 
 def batches() -> Table:
-    """Compare the wall time of each thousand messages, and the memory at the first and the last."""
+    """Compare the wall time of each thousand messages, and the memory after the first and the last."""
     durations: dict[str, list[float]] = {OURS: [], WITH_LEDGER: [], SAMPLE: []}
     peaks: dict[str, list[float]] = {OURS: [], WITH_LEDGER: []}
     with ExitStack() as stack:
@@ -59,12 +59,12 @@ def batches() -> Table:
         [*_row(WITH_LEDGER, times)[:3], f"{share:.2f} of without, {verdict(share, least=0.85)}"],
         _row(OURS, times, least=20),
     ]
-    for name, seen in peaks.items():
-        growth = seen[-1] / seen[0]
+    for name, megabytes in peaks.items():
+        growth = megabytes[-1] / megabytes[0]
         rows.append(
             [
                 f"{name}: peak memory after the first and last thousand",
-                f"{seen[0]:.1f} and {seen[-1]:.1f} MB",
+                f"{megabytes[0]:.1f} and {megabytes[-1]:.1f} MB",
                 f"{growth:.3f}",
                 verdict(growth, most=1.1),
             ]
@@ -87,12 +87,12 @@ def _row(name: str, times: Mapping[str, Times], *, least: float | None = None) -
 
 
 def function_host(port: int, environment: Mapping[str, str], *, limit: int = 1) -> FunctionHost:
-    """Return `queue_push`, which sends to a server of this machine.
+    """Return a host of `queue_push`, which sends to a server on loopback.
 
     Args:
-        port: Of the server.
-        environment: More of the function's variables.
-        limit: The most instances.
+        port: Port of the server.
+        environment: Additional variables of the function.
+        limit: Maximum number of instances.
     """
     function = Function(
         name="queue_push",
@@ -110,7 +110,7 @@ def function_host(port: int, environment: Mapping[str, str], *, limit: int = 1) 
 
 
 def _deliver(host: FunctionHost, numbers: range) -> float:
-    """Deliver a batch of which every message must be accepted; return the instance's peak memory in MB."""
+    """Deliver a batch, all of which must be accepted; return the instance's peak memory in MB."""
     event = [
         {"requestId": "r", "messageId": f"M{number}", "messageBody": json.dumps(message(number))}
         for number in numbers
@@ -118,12 +118,12 @@ def _deliver(host: FunctionHost, numbers: range) -> float:
     result = host.invoke(json.dumps(event).encode())
     outcomes = json.loads(result.payload).get("outcomes")
     if outcomes != {"accepted": len(numbers)}:
-        raise RuntimeError(f"not all was accepted: {result.payload.decode()}")
+        raise RuntimeError(f"not all messages were accepted: {result.payload.decode()}")
     return result.max_memory_mb
 
 
 def message(number: int) -> dict[str, Any]:
-    """Return a message of a queue, to one target."""
+    """Return a queue message with one target."""
     return {
         "taskName": "order-shipped",
         "title": "Your order is on its way",

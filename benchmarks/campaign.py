@@ -1,4 +1,4 @@
-"""One worker of a campaign beside `send_all` on the same messages, and the plan of 10^8 rows."""
+"""One worker of a campaign compared with `send_all` on the same messages, and the plan of 10^8 rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AUDIENCE = {"bucket": "marketing", "key": "users.csv", "target": "user_id"}
 
 
 class _File:
-    """A file in the place of OSS; results are thrown away."""
+    """A file in place of OSS; results are discarded."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,17 +54,17 @@ class _File:
             return file.read(end - start)
 
     def write(self, *_: Any) -> None:
-        """Throw it away."""
+        """Discard the content."""
 
     def names(self, *_: Any) -> list[str]:
         return []
 
     def delete(self, *_: Any) -> None:
-        """Nothing is there."""
+        """Do nothing: there are no objects."""
 
 
 class _Queue:
-    """Takes tasks as Function Compute does: in `CALL_SECONDS`."""
+    """Accepts tasks after some seconds, as Function Compute does."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
@@ -115,7 +115,7 @@ def campaign() -> Table:
 
 
 def _worker(settings: Settings, store: CampaignStore, folder: Path, port: int) -> tuple[float, float]:
-    """Return the rate of a worker: with that of `send_all` as 1, and with that of the sample as 1."""
+    """Return the rate of a worker relative to that of `send_all`, and to that of the sample."""
     path = folder / "users.csv"
     targets = [f"user-{number}" for number in range(ROWS)]
     path.write_text("\n".join(["user_id", *targets, ""]), "utf-8")
@@ -148,7 +148,7 @@ def _worker(settings: Settings, store: CampaignStore, folder: Path, port: int) -
 
 
 def _plan(settings: Settings, store: CampaignStore, folder: Path) -> tuple[int, float]:
-    """Return how many pieces a sparse file has, and how long it takes to start them all."""
+    """Return the number of pieces of a sparse file, and the seconds to submit all of them."""
     path = folder / "sparse.csv"
     with path.open("wb") as file:
         file.write(b"user_id\n")

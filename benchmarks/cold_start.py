@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COLD = ROOT / "benchmarks" / "cold"
 ROUNDS, LIMITED_ROUNDS = 21, 21
 PERIOD = 0.01
-"""Seconds of a period of the quota. A start is measured in whole ones: of Linux's default, 0.1, it takes two
-to four."""
+"""Seconds of a period of the quota. A start lasts whole periods: two to four of Linux's default, 0.1 s, which
+would be too coarse."""
 
 SAMPLE = "official sample"
 TARGETS = {"http_push": 1.55, "timer_push": 1.35, "queue_push": 1.35, "event_push": 1.35}
@@ -63,9 +63,9 @@ def _rows(measurements: Mapping[str, Times], share: str) -> Iterator[list[str]]:
     for name, times in measurements.items():
         ratio = times.over(measurements[SAMPLE])
         target = verdict(ratio, most=TARGETS[name]) if name in TARGETS else ""
-        shown = name if name == SAMPLE else f"`{name}`"
+        label = name if name == SAMPLE else f"`{name}`"
         yield [
-            shown,
+            label,
             share,
             f"{times.median * 1000:.0f}",
             f"{ratio:.2f}",
@@ -75,18 +75,18 @@ def _rows(measurements: Mapping[str, Times], share: str) -> Iterator[list[str]]:
 
 @contextmanager
 def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[str, Start]]]]:
-    """Lay out what an instance has, and give the runtime and what makes the starters of all candidates.
+    """Lay out the files of an instance; yield the runtime, and what returns each candidate's starter.
 
-    The layer is the built one, with its bytecode, and so are the functions, as they are uploaded. Nothing may
-    be written, as in an instance. The sample has its dependencies compiled as well.
+    Layer and functions are built with their bytecode, as they are uploaded. Nothing may be written, as in an
+    instance. The dependencies of the sample are compiled as well.
 
     Raises:
-        RuntimeError: no interpreter of a runtime is on this machine.
+        RuntimeError: this machine has no interpreter of any runtime.
     """
     runtime = next((candidate for candidate in RUNTIMES if interpreter(candidate)), None)
     if runtime is None:
         raise RuntimeError(f"none of {', '.join(RUNTIMES)} is on this machine")
-    # An environment of its own: what else is installed on this machine starts with each interpreter.
+    # A separate environment: other packages of this machine could slow the interpreter's start.
     subprocess.run([interpreter(runtime) or "", "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = str(folder / "venv" / "bin" / "python")
     with zipfile.ZipFile(build(runtime, folder)) as package:
@@ -109,17 +109,19 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
                 "MPAAS_WORKSPACE_ID": "default",
                 "MPAAS_AK_ENV": senders.KEY,
                 "MPAAS_SK_ENV": senders.SECRET,
-                "PUSH_LATE": "send",  # the events are of another time
+                "PUSH_LATE": "send",  # the events are old
             }
 
             def start(*options: str) -> str:
                 command = [python, *options, str(COLD / script), argument]
-                if group:  # the shell enters it and becomes the function
+                if group:  # the shell enters the group, then becomes the function
                     command = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group), *command]
-                done = subprocess.run(command, env=environment, check=False, text=True, capture_output=True)
-                if done.returncode:
-                    raise RuntimeError(done.stdout + done.stderr)
-                return done.stderr
+                process = subprocess.run(
+                    command, env=environment, check=False, text=True, capture_output=True
+                )
+                if process.returncode:
+                    raise RuntimeError(process.stdout + process.stderr)
+                return process.stderr
 
             return start
 
@@ -139,7 +141,7 @@ def _starters(folder: Path) -> Iterator[tuple[str, Callable[[Path | None], dict[
 
 
 def _events() -> dict[str, bytes]:
-    """Return an event for each function, of which one push comes."""
+    """Return an event for each function, which becomes one push."""
     message = json.dumps(senders.MESSAGE)
     tick = {"triggerTime": "2026-01-01T00:00:00Z", "triggerName": "morning", "payload": message}
     record = {
@@ -169,7 +171,7 @@ def _events() -> dict[str, bytes]:
 
 
 def imports(starts: int = 7) -> Iterator[Table]:
-    """Show what each candidate's imports cost, the dearest packages first."""
+    """Yield what each candidate's imports cost, the most expensive packages first."""
     with tempfile.TemporaryDirectory() as temporary, _starters(Path(temporary)) as (_, starters):
         for name, start in starters(None).items():
             modules: dict[str, list[int]] = defaultdict(list)
@@ -181,10 +183,10 @@ def imports(starts: int = 7) -> Iterator[Table]:
             packages: dict[str, list[float]] = defaultdict(list)
             for module, costs in modules.items():
                 packages[module.partition(".")[0]].append(statistics.median(costs))
-            dearest = sorted(packages.items(), key=lambda package: -sum(package[1]))[:20]
+            most_expensive = sorted(packages.items(), key=lambda package: -sum(package[1]))[:20]
             yield Table(
                 f"Imports of {name}",
                 f"Each module's own time by `-X importtime`, median of {starts} starts, summed by package.",
                 ["package", "modules", "ms"],
-                [[package, str(len(costs)), f"{sum(costs) / 1000:.1f}"] for package, costs in dearest],
+                [[package, str(len(costs)), f"{sum(costs) / 1000:.1f}"] for package, costs in most_expensive],
             )

@@ -1,4 +1,4 @@
-"""What a million pushes cost on Function Compute, by its billing formula, from measured wall times."""
+"""The cost of a million pushes on Function Compute, by its billing formula, from measured wall times."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CPU, MEMORY_GB, LATENCY, PUSHES = 0.35, 0.5, 0.05, 100
 
 @dataclass(frozen=True)
 class Measurement:
-    """A way of sending: how many pushes one invocation makes, and how long it takes in seconds."""
+    """A way of sending: the number of pushes of one invocation, and its wall time in seconds."""
 
     name: str
     pushes: int
     seconds: float
 
     def cu(self, pushes: int) -> float:
-        """CU that a number of pushes cost."""
+        """Return the CU of a number of pushes."""
         return compute_units(pushes / self.pushes, self.seconds, cpu=CPU, memory_gb=MEMORY_GB)
 
 
 def cost() -> Table:
-    """Compare what a million pushes cost."""
+    """Compare the cost of a million pushes."""
     with serving(LATENCY) as port, senders.our_client(port) as client:
         ours = senders.our_batch(client)
         times = measured(

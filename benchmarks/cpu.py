@@ -1,4 +1,4 @@
-"""CPU of one push, of checking a message, and of a whole HTTP request."""
+"""CPU of one push, of checking a message, and of a complete HTTP request."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ CALLS, ROUNDS = 200, 25
 OURS, READ = "mpaas-push, `send` of a checked message", "`send`, with reading and checking it"
 OFFICIAL = "warm `AcsClient.do_action_with_exception`"
 LOGGED = "`send` of a checked message, with a function's JSON log (the official client writes none)"
-MOST = {OURS: 0.28, READ: 0.40, LOGGED: 0.36}
-"""What each may take of the official client's."""
+MAX_RATIO = {OURS: 0.28, READ: 0.40, LOGGED: 0.36}
+"""Maximum CPU of each, relative to the official client's."""
 
 
 def push_cpu() -> Table:
@@ -34,7 +34,7 @@ def push_cpu() -> Table:
     with serving() as port, senders.our_client(port) as client:
         message = PushMessage.parse(senders.MESSAGE)
         log = logging.getLogger("mpaas_push.round")
-        log_to_nowhere()
+        discard_logs()
 
         def send(*, logged: bool = False) -> None:
             log.disabled = not logged
@@ -61,7 +61,7 @@ def push_cpu() -> Table:
     rows = [[official, f"{times[official].median * 1e6:.0f}", "1", ""]]
     for name in ours:
         ratio = times[name].over(times[official])
-        judgement = verdict(ratio, most=MOST[name])
+        judgement = verdict(ratio, most=MAX_RATIO[name])
         rows.append([name, f"{times[name].median * 1e6:.0f}", f"{ratio:.2f}", judgement])
     return Table(
         "CPU of one push, warm, no latency",
@@ -73,13 +73,13 @@ def push_cpu() -> Table:
 
 
 def own_work() -> Table:
-    """Measure checking a message with everything, and what the HTTP function adds to a push."""
-    whole = everything()
-    texts = as_texts(whole)
+    """Measure checking a message with all parameters, and what the HTTP function adds to a push."""
+    objects = everything()
+    texts = as_texts(objects)
     defaults = {"appId": "ONEX1", "workspaceId": "default"}
     checking = measured(
         {
-            "objects": lambda: PushMessage.parse(whole, clock=clock, defaults=defaults),
+            "objects": lambda: PushMessage.parse(objects, clock=clock, defaults=defaults),
             "texts": lambda: PushMessage.parse(texts, clock=clock, defaults=defaults),
         },
         calls=1000,
@@ -100,8 +100,8 @@ def own_work() -> Table:
     )
     return Table(
         "Our own work",
-        f"Process time, median of {ROUNDS} rounds. The last row is a whole call of the handler with its log, "
-        "less `send` of the same message in the same round.",
+        f"Process time, median of {ROUNDS} rounds. The last row is a complete call of the handler with its"
+        " log, minus `send` of the same message in the same round.",
         ["what", "µs", "target"],
         rows,
     )
@@ -117,7 +117,7 @@ def _handler_work() -> float:
         sys.path.insert(0, str(ROOT / "functions" / "http_push"))
         import index  # type: ignore[import-not-found]  # the function, as deployed
 
-        log_to_nowhere()
+        discard_logs()
         context = SimpleNamespace(request_id="1-0", function=SimpleNamespace(timeout="60"))
         event = http_event(senders.MESSAGE)
         if json.loads(index.handler(event, context))["statusCode"] != 200:
@@ -135,19 +135,19 @@ def _handler_work() -> float:
     return times["handler"].minus(times["send"])
 
 
-def log_to_nowhere() -> None:
-    """Log as a function does, but drop the lines: writing them to a terminal is not ours to measure."""
+def discard_logs() -> None:
+    """Log as a function does, but discard the lines: writing them to a terminal is not measured."""
     function_log()
     for handler in logging.getLogger("mpaas_push").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setStream(Nowhere())
+            handler.setStream(NullStream())
 
 
-class Nowhere(io.TextIOBase):
-    """A stream that drops what is written, at the cost of one call."""
+class NullStream(io.TextIOBase):
+    """A stream that discards all text, at the cost of one call."""
 
     def write(self, text: str) -> int:
-        """Drop a text."""
+        """Discard a text."""
         return len(text)
 
 

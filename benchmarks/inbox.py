@@ -22,7 +22,7 @@ STORED, FEW, ROUNDS, PAGES = 10_000, 50, 9, 20
 
 
 def inbox() -> Table:
-    """Compare the time until the rows are there with few and with many stored, and with many scrolled."""
+    """Compare the time until rows are shown, with few and with many pushes stored, and while scrolling."""
     command = chromium()
     if command is None:
         raise RuntimeError("no Chromium on PATH: install Debian's package chromium")
@@ -40,7 +40,7 @@ def inbox() -> Table:
             browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
             page = browser.new_page()
             times: dict[str, list[float]] = {small.inbox_url: [], large.inbox_url: []}
-            for url in times:  # once unmeasured
+            for url in times:  # a warm-up
                 _open(page, url)
             for _ in range(ROUNDS):
                 for url, seconds in times.items():
@@ -54,8 +54,8 @@ def inbox() -> Table:
     after = f"{rows:,} of {STORED:,} rows loaded"
     return Table(
         "The inbox with 10,000 stored pushes",
-        "From asking for the page until its first 50 rows are there, in headless Chromium, median of"
-        f" {ROUNDS} rounds; then the time until the next 50 are there, median of {PAGES} pages scrolled.",
+        "From requesting the page until its first 50 rows are shown, in headless Chromium, median of"
+        f" {ROUNDS} rounds; then the time until the next 50 are shown, median of {PAGES} pages scrolled.",
         ["what", "ms", "of that with 50 stored", "target"],
         [
             [f"open, {FEW} stored", f"{with_few * 1000:.0f}", "1", ""],
@@ -65,10 +65,10 @@ def inbox() -> Table:
     )
 
 
-def _fill(folder: Path, number: int) -> None:
+def _fill(folder: Path, count: int) -> None:
     store = Store(folder / "inbox.sqlite3")
     now = time.time()
-    for index in range(number):
+    for index in range(count):
         parameters = {
             "TaskName": f"task-{index % 40}",
             "Title": f"Order {index} is on its way",
@@ -78,11 +78,11 @@ def _fill(folder: Path, number: int) -> None:
             "WorkspaceId": "default",
         }
         targets = tuple(
-            Target(f"user-{index}-{one}", f"id-{index}-{one}", repeated=False) for one in range(10)
+            Target(f"user-{index}-{number}", f"id-{index}-{number}", repeated=False) for number in range(10)
         )
         store.append(
             InboxEntry(
-                received_at=now - number + index,
+                received_at=now - count + index,
                 request_id=f"r-{index}",
                 version="2020-10-28",
                 signature="rpc-v1",

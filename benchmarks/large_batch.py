@@ -1,6 +1,6 @@
 """The largest batch of a queue, 10,000 messages, in one invocation of 60 s on a third of a CPU.
 
-Each message must end accepted or in a queue, whatever mPaaS answers.
+Each message must end accepted or in a queue, regardless of mPaaS's response.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["large_batch"]
 MESSAGES, LATENCY, TIMEOUT = 10_000, 0.05, 60
 RETRIES, LETTERS = "pushes-retry", "pushes-dead"
 ROOT = Path(__file__).resolve().parent.parent
-ANSWERS = {
+RESPONSES = {
     "all accepted": ACCEPTED,
     "all throttled": b'{"RequestId":"B589F4F4","Code":"Throttling.User","Message":"slow down"}',
     "all unknown": b'{"RequestId":"B589F4F4","ResultCode":"9000","ResultMessage":"system error"}',
@@ -41,15 +41,15 @@ ANSWERS = {
 
 
 def large_batch() -> Table:
-    """Deliver the batch to an instance once for each answer of mPaaS."""
+    """Deliver the batch to an instance, once for each response of mPaaS."""
     rows = []
-    for answers, answer in ANSWERS.items():
-        with ExitStack() as opened:
-            port = opened.enter_context(serving(LATENCY, answer))
-            mns = opened.enter_context(MnsServer())
+    for name, response in RESPONSES.items():
+        with ExitStack() as stack:
+            port = stack.enter_context(serving(LATENCY, response))
+            mns = stack.enter_context(MnsServer())
             for queue in (RETRIES, LETTERS):
                 mns.store.create_queue(queue)
-            group = opened.enter_context(limited_group())
+            group = stack.enter_context(limited_group())
             report, seconds, cpu, megabytes = run_in(group, _instance, _environment(port, mns.endpoint))
             waiting = sum(_messages_in(mns, RETRIES))
             given_up = mns.store.queue(LETTERS).active_messages
@@ -59,7 +59,7 @@ def large_batch() -> Table:
         kept = accepted + waiting + given_up
         rows.append(
             [
-                answers,
+                name,
                 f"{accepted:,}",
                 f"{waiting:,}",
                 f"{given_up:,}",
@@ -73,9 +73,9 @@ def large_batch() -> Table:
     return Table(
         f"A batch of {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms server latency, {CPUS} CPU",
         f"One invocation of `queue_push` for each row, with {TIMEOUT} s, on {CPUS} CPU ({how}). A throttled "
-        "request is tried again for as long as the settings allow by default. Every message must be accepted "
-        "or in a queue.",
-        ["mPaaS answers", "accepted", "retry queue", "dead letters", "lost", "s", "MB", "target"],
+        "request is retried as long as the default settings allow. Every message must be accepted or in a "
+        "queue.",
+        ["mPaaS responds", "accepted", "retry queue", "dead letters", "lost", "s", "MB", "target"],
         rows,
     )
 
@@ -94,20 +94,20 @@ def _environment(port: int, mns: str) -> dict[str, str]:
 
 
 def _messages_in(mns: MnsServer, queue: str) -> Iterator[int]:
-    """Yield how many messages each entry of the retry queue holds."""
+    """Yield the number of messages in each entry of the retry queue."""
     for entry in mns.store.messages(queue, limit=MESSAGES):
         envelope = json.loads(base64.b64decode(entry.body))
         yield len(envelope.get("messages", [envelope]))
 
 
 def _instance(environment: Mapping[str, str], parent: Connection) -> None:
-    """Handle one batch; send the answer, the seconds of wall time and of CPU, and the peak memory in MB."""
+    """Handle one batch; send its report, wall time and CPU time in seconds, and the peak memory in MB."""
     os.environ.update(environment)
     sys.path.insert(0, str(ROOT / "functions" / "queue_push"))
     handler = importlib.import_module("index").handler
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # every outcome is logged: where to is not ours to measure
-    os.dup2(nowhere, 2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # every outcome is logged; writing to a terminal is not measured
+    os.dup2(null, 2)
     event = json.dumps(
         [
             {"requestId": "r", "messageId": f"M{number}", "messageBody": json.dumps(message(number))}
@@ -121,4 +121,4 @@ def _instance(environment: Mapping[str, str], parent: Connection) -> None:
     report = json.loads(handler(event, SimpleNamespace(request_id="1-2", function=function)))
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
     parent.send((report, seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-    parent.recv()  # until it is ended
+    parent.recv()  # until this process is terminated

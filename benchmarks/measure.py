@@ -1,7 +1,7 @@
-"""Comparative measurements: candidates take turns, and medians over the rounds count.
+"""Comparative measurements: candidates take turns, and the results are medians over the rounds.
 
-Ratios and differences are taken within each round before the median, so that a machine that is slower for
-some seconds does not change them.
+Ratios and differences are computed within each round before the median, so a machine that is slow for some
+seconds does not change them.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ __all__ = ["Times", "measured"]
 
 @dataclass(frozen=True)
 class Times:
-    """What one call of a candidate took in each round, in seconds."""
+    """Seconds that one call of a candidate took, in each round."""
 
     rounds: Sequence[float]
 
     @property
     def median(self) -> float:
-        """The usual time."""
+        """Median time."""
         return statistics.median(self.rounds)
 
     def over(self, other: Times) -> float:
-        """How many times as long as another candidate of the same rounds."""
-        return statistics.median(own / its for own, its in zip(self.rounds, other.rounds, strict=True))
+        """Return the ratio to another candidate of the same rounds."""
+        return statistics.median(a / b for a, b in zip(self.rounds, other.rounds, strict=True))
 
     def minus(self, other: Times) -> float:
-        """How much longer than another candidate of the same rounds, in seconds."""
-        return statistics.median(own - its for own, its in zip(self.rounds, other.rounds, strict=True))
+        """Return the difference to another candidate of the same rounds, in seconds."""
+        return statistics.median(a - b for a, b in zip(self.rounds, other.rounds, strict=True))
 
     def times(self, factor: float) -> Times:
-        """Scale what was measured on a part."""
+        """Return the times, scaled by a factor."""
         return Times([seconds * factor for seconds in self.rounds])
 
 
@@ -49,7 +49,7 @@ def measured(
     calls: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Times]:
-    """Call each candidate `calls` times a round, after a warm-up; each round another one begins."""
+    """Call each candidate `calls` times a round, after a warm-up; each round begins with another one."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for number in range(rounds + 1):

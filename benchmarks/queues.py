@@ -1,4 +1,4 @@
-"""A queue emptied by its event stream: one batch at a time, and concurrently with asynchronous calls."""
+"""An event stream empties a queue: one batch at a time, and concurrently with asynchronous calls."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mpaas_local.fc.host import FunctionHost
 
 MESSAGES, BATCH, LATENCY, INSTANCES, ROUNDS = 1_000, 100, 0.2, 6, 5
-LEAST = 2.5
-"""How many times as fast asynchronous calls must be where all instances share two cores."""
+MIN_SPEEDUP = 2.5
+"""Minimum speedup of asynchronous calls where all instances share two cores."""
 QUEUE = "pushes"
 STREAM = StreamConfig(
     function="queue_push",
@@ -39,12 +39,13 @@ STREAM = StreamConfig(
     count=BATCH,
     seconds=1,
 )
-ONE, SIDE_BY_SIDE = "synchronously: one batch at a time", f"asynchronously: {INSTANCES} batches at a time"
+SYNCHRONOUS = "synchronously: one batch at a time"
+ASYNCHRONOUS = f"asynchronously: {INSTANCES} batches at a time"
 
 
 def queues() -> Table:
-    """Compare how long it takes to empty a queue."""
-    durations: dict[str, list[float]] = {ONE: [], SIDE_BY_SIDE: []}
+    """Compare the times to empty a queue."""
+    durations: dict[str, list[float]] = {SYNCHRONOUS: [], ASYNCHRONOUS: []}
     with ExitStack() as stack:
         port = stack.enter_context(serving(LATENCY))
         host = stack.enter_context(function_host(port, {}, limit=INSTANCES))
@@ -54,31 +55,31 @@ def queues() -> Table:
         store.create_queue(QUEUE)
         _empty(store, host, asynchronous=True)  # starts every instance
         for _ in range(ROUNDS):
-            durations[ONE].append(_empty(store, host, asynchronous=False))
-            durations[SIDE_BY_SIDE].append(_empty(store, host, asynchronous=True))
+            durations[SYNCHRONOUS].append(_empty(store, host, asynchronous=False))
+            durations[ASYNCHRONOUS].append(_empty(store, host, asynchronous=True))
     times = {name: Times(seconds) for name, seconds in durations.items()}
-    ratio = times[ONE].over(times[SIDE_BY_SIDE])
+    ratio = times[SYNCHRONOUS].over(times[ASYNCHRONOUS])
     return Table(
         f"A queue of {MESSAGES:,} messages, {LATENCY * 1000:.0f} ms server latency",
-        f"Wall time from the first look into the queue to the last outcome, median of {ROUNDS} rounds. An"
+        f"Wall time from the first receive to the last outcome, median of {ROUNDS} rounds. An"
         f" event stream of the local stack delivers batches of {BATCH} to `queue_push`, of which {INSTANCES}"
         " instances may run; they share the cores of this machine, which those of Function Compute do not."
         " Each message has one target.",
         ["the stream calls", "messages a second", "ratio", "target"],
         [
-            [ONE, f"{MESSAGES / times[ONE].median:,.0f}", "1", ""],
+            [SYNCHRONOUS, f"{MESSAGES / times[SYNCHRONOUS].median:,.0f}", "1", ""],
             [
-                SIDE_BY_SIDE,
-                f"{MESSAGES / times[SIDE_BY_SIDE].median:,.0f}",
+                ASYNCHRONOUS,
+                f"{MESSAGES / times[ASYNCHRONOUS].median:,.0f}",
                 f"{ratio:.1f}",
-                verdict(ratio, least=LEAST),
+                verdict(ratio, least=MIN_SPEEDUP),
             ],
         ],
     )
 
 
 def _empty(store: MnsStore, host: FunctionHost, *, asynchronous: bool) -> float:
-    """Return the seconds until every message of a full queue is accepted."""
+    """Fill a queue; return the seconds until every message is accepted."""
     store.send_batch(QUEUE, [OutgoingMessage(body=json.dumps(message(number))) for number in range(MESSAGES)])
     accepted = 0
     changed = threading.Condition()

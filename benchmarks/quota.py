@@ -1,4 +1,4 @@
-"""100 pushes in one invocation with a third of a CPU, as small instances of Function Compute have it."""
+"""100 pushes in one invocation with a third of a CPU, as on small instances of Function Compute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import senders
-from benchmarks.cpu import log_to_nowhere
+from benchmarks.cpu import discard_logs
 from benchmarks.measure import Times
 from benchmarks.report import Table, verdict
 from benchmarks.server import serving
@@ -23,11 +23,11 @@ __all__ = ["CPUS", "derived", "limited_group", "origin_of", "quota", "run_in"]
 
 PUSHES, LATENCY, ROUNDS, WARM_UP = 100, 0.05, 25, 3
 CPUS = 0.35
-"""vCPU of an instance, as the descriptor has it."""
+"""vCPU of an instance, as in the descriptor."""
 PERIOD = 0.1
-"""Seconds in which a process may use its quota: Linux's default."""
+"""Seconds of a period of the quota: Linux's default."""
 LIMIT = 2 * LATENCY
-"""100 pushes, 50 at once."""
+"""Shortest possible time: 100 pushes, 50 at once."""
 
 
 def quota() -> Table:
@@ -58,19 +58,19 @@ def quota() -> Table:
 
 
 def _derived(wall: Times, cpu: Times) -> Times:
-    """Say how long batches would take if no work were done while others wait."""
+    """Return how long batches would take with the quota, if no work were done while other work waits."""
     pairs = zip(wall.rounds, cpu.rounds, strict=True)
     return Times([derived(seconds, work) for seconds, work in pairs])
 
 
 def _run(port: int, group: Path | None = None) -> tuple[Times, Times]:
-    """Return wall time and CPU of batches in a process of their own, within a group if one is given."""
+    """Return wall time and CPU of batches in a separate process, within a group if one is given."""
     wall, cpu = run_in(group, _batches, port)
     return Times(wall), Times(cpu)
 
 
 def _batches(port: int, parent: Connection) -> None:
-    log_to_nowhere()
+    discard_logs()
     with senders.our_client(port) as client:
         send = senders.our_batch(client)
         for _ in range(WARM_UP):
@@ -84,14 +84,14 @@ def _batches(port: int, parent: Connection) -> None:
             wall.append(time.perf_counter() - started)
             cpu.append(time.process_time() - worked)
         parent.send((wall, cpu))
-        parent.recv()  # until it is ended
+        parent.recv()  # until this process is terminated
 
 
-# --- Control groups of Linux, version 2 and 1; only root may make one
+# --- Linux control groups, versions 2 and 1; only root may create one
 
 
 def origin_of(group: Path | None) -> str:
-    """Say where a limited figure comes from."""
+    """Return how a figure with the quota was obtained."""
     return "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
 
 
@@ -101,25 +101,25 @@ def derived(wall: float, cpu: float) -> float:
 
 
 def run_in(group: Path | None, work: Callable[..., None], *arguments: Any) -> Any:
-    """Run work in a process of its own, and return what it measured.
+    """Run work in a separate process, and return what it measured.
 
     Args:
-        group: Is entered once the work is warm; None for no limit.
-        work: Gets the arguments and a connection. Sends None when it is warm, waits for an answer, sends what
-            it measured and waits again, until it is ended.
-        arguments: Of the work.
+        group: Entered once the work is warm; None for no limit.
+        work: Receives the arguments and a connection. Sends None when it is warm, waits for a message, sends
+            what it measured and waits again, until it is terminated.
+        arguments: Arguments of the work.
     """
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=work, args=(*arguments, there), daemon=True)
+    connection, child_connection = context.Pipe()
+    process = context.Process(target=work, args=(*arguments, child_connection), daemon=True)
     process.start()
-    there.close()  # so that the end of the process is noticed
+    child_connection.close()  # so that the end of the process is detected
     try:
-        here.recv()  # it is warm
+        connection.recv()  # it is warm
         if group:
             (group / "cgroup.procs").write_text(str(process.pid), "ascii")
-        here.send(None)
-        return here.recv()
+        connection.send(None)
+        return connection.recv()
     finally:
         process.terminate()
         process.join()
@@ -127,13 +127,13 @@ def run_in(group: Path | None, work: Callable[..., None], *arguments: Any) -> An
 
 @contextlib.contextmanager
 def limited_group(period: float = PERIOD) -> Iterator[Path | None]:
-    """Give a control group with the quota of an instance for the block; None where none can be made.
+    """Create a control group with the quota of an instance for the block; None if that is not possible.
 
-    A process enters it by writing its id into ``cgroup.procs``; all must have ended with the block.
+    A process enters it by writing its id to ``cgroup.procs``; all processes must end before the block does.
 
     Args:
         period: Seconds after which the quota is renewed. Work that has used it up waits for the next period,
-            so that what takes a few periods is measured in whole ones.
+            so work of a few periods is measured in whole ones.
     """
     parent = _cpu_group()
     if parent is None:
@@ -154,7 +154,7 @@ def limited_group(period: float = PERIOD) -> Iterator[Path | None]:
 
 
 def _cpu_group() -> Path | None:
-    """Return where a group with a quota can be made, if anywhere."""
+    """Return the folder in which a group with a quota can be created, if any."""
     root = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError):
         if "cpu" in (root / "cgroup.subtree_control").read_text("ascii").split():

@@ -1,4 +1,4 @@
-"""What a section of the benchmarks hands in: a table, and how it is printed."""
+"""The result of a section of the benchmarks: a table, and how it is printed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Table:
 
     Attributes:
         title: What was measured.
-        how: One or two sentences on how.
+        how: How it was measured, in one or two sentences.
         head: Names of the columns.
-        rows: Cells, as texts.
+        rows: Texts of the cells.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Table:
 
 
 def verdict(ratio: float, *, least: float | None = None, most: float | None = None) -> str:
-    """Say whether a figure meets its target."""
+    """Return a target, and whether a figure meets it."""
     is_met = (least is None or ratio >= least) and (most is None or ratio <= most)
     target = f"≥ {least:g}" if least is not None else f"≤ {most:g}"
     return f"{target}: {'met' if is_met else '**missed**'}"

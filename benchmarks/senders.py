@@ -1,4 +1,4 @@
-"""The ways of sending that are compared: ours, the official sample's, official clients under threads."""
+"""The ways of sending that are compared: ours, the official sample's, and official clients on threads."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def modern_official(port: int) -> Callable[[], Any]:
     )
 
 
-def under_threads(call: Callable[[], Any], workers: ThreadPoolExecutor) -> Callable[[int], None]:
-    """Return a way to make many calls on a pool of threads."""
+def on_threads(call: Callable[[], Any], workers: ThreadPoolExecutor) -> Callable[[int], None]:
+    """Return a function that makes many calls on a pool of threads."""
 
-    def many(count: int) -> None:
+    def call_all(count: int) -> None:
         for future in [workers.submit(call) for _ in range(count)]:
             future.result()
 
-    return many
+    return call_all
 
 
 def firebase(port: int) -> Callable[[int], None]:
@@ -109,14 +109,14 @@ def firebase(port: int) -> Callable[[int], None]:
     app = firebase_admin.initialize_app(Anonymous(), {"projectId": "benchmark"}, name=f"on-{port}")
     notification = messaging.Notification(title=MESSAGE["title"], body=MESSAGE["content"])
 
-    def many(count: int) -> None:
+    def send_all(count: int) -> None:
         batch = messaging.send_each(
             [messaging.Message(notification=notification, token="user-4711") for _ in range(count)], app=app
         )
         if batch.failure_count:
             raise RuntimeError(batch.responses[0].exception)
 
-    return many
+    return send_all
 
 
 def our_client(port: int) -> PushClient:
@@ -125,12 +125,12 @@ def our_client(port: int) -> PushClient:
 
 
 def our_batch(client: PushClient) -> Callable[[int], None]:
-    """Return our way to send many messages in one invocation, reading and checking each."""
+    """Return a function that sends many messages in one invocation, reading and checking each."""
 
-    def many(count: int) -> None:
+    def send_all(count: int) -> None:
         messages = [PushMessage.parse(MESSAGE) for _ in range(count)]
         for (outcome,) in client.send_all(messages, invocation=INVOCATION):
             if not outcome.accepted:
                 raise RuntimeError(outcome)
 
-    return many
+    return send_all

@@ -1,7 +1,7 @@
-"""A loopback server that costs next to nothing: reads a POST, waits, answers the same bytes.
+"""A minimal loopback server: reads a POST, waits, sends the same response.
 
-Runs in a process of its own, so that its CPU is not counted as the client's. Speaks to PushSimple, FCM and
-any other client that posts and reads JSON.
+It runs in a separate process, so that its CPU is not counted as the client's. It serves clients of PushSimple
+and FCM, and any other client that posts and reads JSON.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def _run(latency: float, body: bytes, ready: Connection) -> None:
 
 @contextlib.contextmanager
 def serving(latency: float = 0.0, body: bytes = ACCEPTED) -> Iterator[int]:
-    """Run the server for the block and give its port; it answers after `latency` seconds with this JSON."""
-    here, there = multiprocessing.get_context("spawn").Pipe()
+    """Run the server for the block; yield its port. It responds with the body after `latency` seconds."""
+    connection, child_connection = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=_run, args=(latency, body, there), daemon=True
+        target=_run, args=(latency, body, child_connection), daemon=True
     )
     process.start()
     try:
-        yield here.recv()
+        yield connection.recv()
     finally:
         process.terminate()
         process.join()

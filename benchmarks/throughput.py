@@ -1,4 +1,4 @@
-"""100 pushes in one invocation against a server that takes 50 ms to answer."""
+"""100 pushes in one invocation against a server that responds after 50 ms."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TARGETS = {
     f"`alibabacloud-mpaas20201028`, {THREADS} threads": 1.0,
     "`firebase-admin` `send_each`, a thread per push": 1.0,
 }
-"""How many times as long as ours each must at least take."""
+"""Minimum time of each, relative to ours."""
 
 
 def throughput() -> Table:
-    """Compare wall time of 100 pushes."""
+    """Compare the wall times of 100 pushes."""
     sample, official_name, modern_name, firebase_name = TARGETS
     with (
         serving(LATENCY) as port,
@@ -33,8 +33,8 @@ def throughput() -> Table:
         ThreadPoolExecutor(THREADS) as modern_workers,
     ):
         ours = senders.our_batch(client)
-        official = senders.under_threads(senders.warm_official(port), workers)
-        modern = senders.under_threads(senders.modern_official(port), modern_workers)
+        official = senders.on_threads(senders.warm_official(port), workers)
+        modern = senders.on_threads(senders.modern_official(port), modern_workers)
         firebase = senders.firebase(port)
         times = measured(
             {

@@ -3,7 +3,7 @@
 -- ARGV  milliseconds of a window of the rate
 --
 -- `base` is the rate at which mPaaS began to throttle, at least 50 requests a second: early throttling must not slow
--- campaigns to a crawl. The rate becomes `factor` times `base`.
+-- campaigns to a crawl. All may send `factor` times `base`.
 
 local at = tonumber(field('slowedAt') or '0')
 local factor = math.min(1, tonumber(field('factor') or '1') + (now - at) / 60000)
