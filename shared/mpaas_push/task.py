@@ -64,8 +64,8 @@ class PushTask(NamedTuple):
             several times.
         derived: The ids in its `targetMsgkey` were derived from an earlier event, not given by the caller.
         may_have_arrived: An earlier attempt was sent, with an unknown outcome.
-        too_late: Faults that the message has only by now, since a time in it has passed. It must no longer be
-            sent, although it may have been before.
+        too_late: Faults of a message that was valid when it was requested, but in which a time has passed
+            since. It must no longer be sent, although it may have been before.
     """
 
     scope: str
@@ -80,7 +80,7 @@ class PushTask(NamedTuple):
 
     @property
     def names_ids(self) -> bool:
-        """Whether the message names its ids; otherwise the scope gives each remaining target the same id."""
+        """Whether the message names its ids; derived ones depend only on scope and target."""
         return isinstance(self.message, PushMessage) and self.message.target_msgkey is not None
 
     @property
