@@ -1,7 +1,7 @@
-"""From a cloud event to messages, by the rules that a team writes in `rules.yaml`.
+"""Turns cloud events into messages, by the rules that a team writes in `rules.yaml`.
 
-`messages` (what an event becomes) → `rules` (the file, read and checked) → `expressions` (JMESPath, checked
-before it runs) → `interpreter` (which fields are missing, and how large a result may be).
+`messages` (applies the rules to an event) → `rules` (reads and checks the file) → `expressions` (JMESPath,
+checked before it runs) → `expression_interpreter` (detects missing fields, bounds the size of a result).
 """
 
 from mpaas_push.event_rules.messages import tasks_of_event

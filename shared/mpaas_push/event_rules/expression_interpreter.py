@@ -1,8 +1,8 @@
-"""One JMESPath expression applied to one event: which fields are missing, and how large a result may be.
+"""Applies one JMESPath expression to one event: detects missing fields and bounds the size of the result.
 
-JMESPath treats a missing field as null, so that ``data.stauts != 'CANCELLED'`` holds for every
-order. Here it is an error if an expression holds because a field is missing, unless it says what a missing
-field means. Besides the functions of JMESPath there are those of Powertools.
+JMESPath treats a missing field as null, so ``data.stauts != 'CANCELLED'`` holds for every order. Here it is
+an error if an expression holds because a field is missing, unless the expression sets a default. Besides the
+functions of JMESPath there are those of Powertools.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ with without_init("aws_lambda_powertools"):
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["FUNCTIONS", "Inapplicable", "Interpreter", "MissingField", "lacking", "plain_value"]
+__all__ = ["FUNCTIONS", "Inapplicable", "Interpreter", "MissingField", "describe_missing", "plain_value"]
 
 MAX_TEXT = 65_536
-"""Characters of a text that a function may make; no longer message could be handed to a queue."""
+"""Most characters in a text that a function returns: a queue would not accept a longer message."""
 MAX_INFLATION = 32
-"""Bytes that a byte of base64 may become when it is decompressed, beyond `MAX_TEXT`."""
+"""Most decompressed bytes for each character of base64, if they are more than `MAX_TEXT`."""
 MAX_VALUES = 200_000
-"""Values that a result may hold."""
+"""Most values in a result."""
 MAX_RESULT_CHARACTERS = 8 * 1024 * 1024
-"""Characters that a result may hold, and that all functions of an expression may make together."""
+"""Most characters in a result, and in all texts that the functions of an expression return."""
 MAX_PRODUCED = 1_000_000
-"""Elements that all lists and objects which an expression makes may have together."""
+"""Most elements in all lists and objects that an expression creates."""
 
 
 class Inapplicable(Exception):
@@ -48,11 +48,11 @@ class Inapplicable(Exception):
 
 
 class MissingField(NamedTuple):
-    """A field that the event lacks and for which the expression names no other value.
+    """A field that the event lacks and for which the expression sets no default.
 
     Attributes:
-        path: From where the expression is applied to the first key that is not there.
-        only_shortens: It made a list shorter, by an element without it; elsewhere it is null.
+        path: From the value to which the expression is applied, up to the first missing key.
+        only_shortens: Its absence only made a list shorter; otherwise it made a value null.
     """
 
     path: str
@@ -63,17 +63,17 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
     """Applies the tree of an expression to an event, once.
 
     Attributes:
-        missing: Fields that the event lacks, and that the result depends on.
+        missing: The fields that the event lacks and the result depends on.
     """
 
     def __init__(self) -> None:
         super().__init__(_OPTIONS)
         self.missing: list[MissingField] = []
-        self._piped = _MANY  # index of the first missing field that what came through a pipe depends on
+        self._piped = _MANY  # index of the first missing field that the piped value depends on
         self._elements_left = MAX_PRODUCED
         self._characters_left = MAX_RESULT_CHARACTERS
 
-    # --- Fields that are missing
+    # --- Missing fields
 
     @override
     def visit_field(self, node: Any, value: Any) -> Any:
@@ -84,7 +84,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
 
     @override
     def visit_subexpression(self, node: Any, value: Any) -> Any:
-        """Follow a path: of the steps that are missing only the first is named, with what leads there."""
+        """Follow a path; of its missing steps, record only the first, with the path to it."""
         before, path = len(self.missing), ""
         for child in node["children"]:
             known = len(self.missing)
@@ -101,7 +101,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
     def visit_comparator(self, node: Any, value: Any) -> Any:
         before = len(self.missing)
         result = super().visit_comparator(node, value)
-        if _asks_for_null(node["children"]):
+        if _tests_for_null(node["children"]):
             del self.missing[before:]
         elif _negates(node):
             self._refuse(min(before, self._piped))
@@ -126,7 +126,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
         before = len(self.missing)
         value = self.visit(left, value)
         outer, self._piped = self._piped, min(before, self._piped)
-        if right["type"] == "or_expression":  # it names another value for what comes through the pipe, too
+        if right["type"] == "or_expression":  # its default applies to the piped value, too
             result = self._either(right, value, before)
         else:
             result = self.visit(right, value)
@@ -141,34 +141,34 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
         known = len(self.missing)
         result = self.visit(right, value)
         if right["type"] == "literal" or self._is_true(result):
-            del self.missing[before:known]  # its value is known
+            del self.missing[before:known]  # they have a default
         return result
 
     @override
     def visit_projection(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)
-        return self._projected(node, base) if isinstance(base, list) else None
+        return self._project(node, base) if isinstance(base, list) else None
 
     @override
     def visit_value_projection(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)
-        return self._projected(node, base.values()) if isinstance(base, dict) else None
+        return self._project(node, base.values()) if isinstance(base, dict) else None
 
     @override
     def visit_filter_projection(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)
-        return self._projected(node, base, node["children"][2]) if isinstance(base, list) else None
+        return self._project(node, base, node["children"][2]) if isinstance(base, list) else None
 
-    def _projected(self, node: Any, elements: Iterable[Any], condition: Any = None) -> list[Any]:
-        """Return what each element becomes; one that lacks a field is left out, and the list is shorter."""
-        outer, self._piped = self._piped, _MANY  # an element is what it is, however many others there are
+    def _project(self, node: Any, elements: Iterable[Any], condition: Any = None) -> list[Any]:
+        """Return the projection of each element; without those that lack a field, the list is shorter."""
+        outer, self._piped = self._piped, _MANY  # no element depends on which others there are
         results = []
         for element in elements:
             before = len(self.missing)
             if condition is None or self._is_true(self.visit(condition, element)):
-                below = self.visit(node["children"][1], element)
-                if below is not None:
-                    results.append(below)
+                child = self.visit(node["children"][1], element)
+                if child is not None:
+                    results.append(child)
                     continue
             self.missing[before:] = [MissingField(field.path, True) for field in self.missing[before:]]
         self._piped = outer
@@ -176,10 +176,10 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
         return results
 
     def refuse_missing(self) -> None:
-        """Refuse a result that may be what it is because a field is missing.
+        """Refuse a result that depends on a missing field.
 
         Raises:
-            Inapplicable: the event lacks a field that the result depends on, and that does not only shorten a
+            Inapplicable: The event lacks a field that the result depends on and that does not only shorten a
                 list.
         """
         self._refuse(0, null_only=True)
@@ -188,9 +188,9 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
         names = [field.path for field in self.missing[before:] if not (null_only and field.only_shortens)]
         if names:
             example = f"`{names[0][:_LONGEST_SHOWN]} || 'text'`"
-            raise Inapplicable(f"{lacking(names)}; say what a missing field means, as in {example}")
+            raise Inapplicable(f"{describe_missing(names)}; set a default, as in {example}")
 
-    # --- What could produce much from little
+    # --- Operations that could produce much from little
 
     @override
     def visit_function_expression(self, node: Any, value: Any) -> Any:
@@ -199,12 +199,12 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
         if node["value"] == "not_null" and result is not None:
             del self.missing[before:]
         if node["value"] == "contains" and result is True and node["children"][1]["type"] == "literal":
-            del self.missing[before:]  # it is among those that are there
+            del self.missing[before:]  # it is among the existing elements
         if isinstance(result, str):
             self._characters_left -= len(result)
             if self._characters_left < 0:
                 raise Inapplicable(_TOO_LARGE)
-        return self._counted(result)
+        return self._count(result)
 
     @override
     def visit_flatten(self, node: Any, value: Any) -> Any:
@@ -212,7 +212,7 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
         if not isinstance(base, list):
             return None
         self._produce(sum(len(element) if isinstance(element, list) else 1 for element in base))
-        return [below for element in base for below in (element if isinstance(element, list) else [element])]
+        return [child for element in base for child in (element if isinstance(element, list) else [element])]
 
     @override
     def visit_multi_select_list(self, node: Any, value: Any) -> Any:
@@ -226,9 +226,9 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
 
     @override
     def visit_slice(self, node: Any, value: Any) -> Any:
-        return self._counted(super().visit_slice(node, value))
+        return self._count(super().visit_slice(node, value))
 
-    def _counted(self, result: Any) -> Any:
+    def _count(self, result: Any) -> Any:
         if isinstance(result, (list, dict)):
             self._produce(len(result))
         return result
@@ -239,8 +239,8 @@ class Interpreter(TreeInterpreter):  # type: ignore[misc]  # jmespath has no typ
             raise Inapplicable(_TOO_LARGE)
 
 
-def lacking(fields: Iterable[str]) -> str:
-    """Say that an event lacks fields, the first of them; nothing if it lacks none."""
+def describe_missing(fields: Iterable[str]) -> str:
+    """Return a text that names the first missing fields; empty if there are none."""
     names = [f"`{field[:_LONGEST_SHOWN]}`" for field in islice(dict.fromkeys(fields), _MOST_SHOWN)]
     return f"it has no {' and no '.join(names)}" if names else ""
 
@@ -250,7 +250,7 @@ _MANY = sys.maxsize
 
 
 def plain_value(value: Any) -> Any:
-    """Return a result as plain JSON, a copy, with numbers as floats.
+    """Return a copy of a result as plain JSON, with each `WrittenFloat` as a float.
 
     Raises:
         Inapplicable: It holds more than `MAX_VALUES` values or `MAX_RESULT_CHARACTERS` characters, or a
@@ -267,16 +267,16 @@ functions.TYPES_MAP[WrittenFloat.__name__] = "number"
 functions.REVERSE_TYPES_MAP["number"] += (WrittenFloat.__name__,)
 
 
-def _takes(*types: str) -> Callable[[FunctionT], FunctionT]:
-    """Register a function of JMESPath with the types of its arguments."""
+def _signature(*types: str) -> Callable[[FunctionT], FunctionT]:
+    """Declare the argument types of a JMESPath function."""
     signature = functions.signature(*({"types": [] if kind == "any" else [kind]} for kind in types))
     return cast("Callable[[FunctionT], FunctionT]", signature)
 
 
 class _Functions(PowertoolsFunctions):
-    """The functions that may be called; those that could produce much from little are bounded."""
+    """The functions that expressions may call; those that could produce much from little are bounded."""
 
-    @_takes("any")
+    @_signature("any")
     def _func_to_string(self, value: Any) -> str:
         if isinstance(value, str):
             return value
@@ -286,37 +286,37 @@ class _Functions(PowertoolsFunctions):
             raise Inapplicable(_TOO_LARGE)
         return text
 
-    @_takes("string", "array-string")
+    @_signature("string", "array-string")
     def _func_join(self, separator: str, texts: list[str]) -> str:
         if len(separator) * len(texts) + sum(map(len, texts)) > MAX_TEXT:
             raise Inapplicable(_TOO_LARGE)
         return separator.join(texts)
 
-    @_takes("string")
+    @_signature("string")
     def _func_powertools_json(self, text: str) -> Any:
         return read_json(text, keep_digits=True)
 
-    @_takes("string")
+    @_signature("string")
     def _func_powertools_base64_gzip(self, text: str) -> str:
-        most = max(MAX_TEXT, MAX_INFLATION * len(text))
+        limit = max(MAX_TEXT, MAX_INFLATION * len(text))
         with gzip.GzipFile(fileobj=io.BytesIO(base64.b64decode(text))) as compressed:
-            inflated = compressed.read(most + 1)
-        if len(inflated) > most:
+            inflated = compressed.read(limit + 1)
+        if len(inflated) > limit:
             raise Inapplicable(_TOO_LARGE)
         return inflated.decode()
 
 
 FUNCTIONS = frozenset(_Functions.FUNCTION_TABLE)
-"""The names of the functions that may be called."""
+"""The names of the functions that expressions may call."""
 _OPTIONS = jmespath.Options(custom_functions=_Functions())
 
 
 _STEPS = {"field", "index", "subexpression", "index_expression"}
-"""Kinds of nodes that lead from a value to one below it."""
+"""Kinds of nodes that lead from a value to one inside it."""
 
 
 def _path(node: Any) -> str:
-    """Return a step of a path, or several, as an expression has them; nothing for what is no such step."""
+    """Return a node's steps of a path as an expression writes them; empty for other nodes."""
     if node["type"] == "field":
         return f".{node['value']}"
     if node["type"] == "index":
@@ -329,8 +329,8 @@ def _is_path(node: Any) -> bool:
     return node["type"] in _STEPS and all(map(_is_path, node["children"]))
 
 
-def _asks_for_null(operands: Sequence[Any]) -> bool:
-    """Return whether a field is compared with null, or its type: that asks whether there is one."""
+def _tests_for_null(operands: Sequence[Any]) -> bool:
+    """Return whether a field or its type is compared with null, which tests whether the field exists."""
     return any(
         (_is_path(operand) and _is_literal(other) and other["value"] is None)
         or (_is_call(operand, "type") and _is_literal(other) and other["value"] == "null")
@@ -339,7 +339,7 @@ def _asks_for_null(operands: Sequence[Any]) -> bool:
 
 
 def _negates(comparator: Any) -> bool:
-    """Return whether a comparison asks for what is not, or whether what it computes is nothing."""
+    """Return whether a comparison is for inequality, or of a computed value with an empty one."""
     operands = comparator["children"]
     return comparator["value"] == "ne" or (
         comparator["value"] == "eq"
@@ -368,32 +368,32 @@ def _is_call(node: Any, *functions: str) -> bool:
 
 
 def _check_size(value: Any, characters: int) -> None:
-    """Raise unless what a value holds, written out, has at most `MAX_VALUES` and so many characters."""
+    """Raise if a value holds more than `MAX_VALUES` values or more characters than allowed."""
     pending, values = [value], 0
     while pending:
-        below = pending.pop()
-        if isinstance(below, str):
-            characters -= len(below)
-        elif isinstance(below, WrittenFloat):
-            characters -= len(below.digits)
-        elif isinstance(below, int):
-            characters -= below.bit_length() // 3
-        elif isinstance(below, dict):
-            values += len(below)
-            characters -= sum(map(len, below))
-            pending += below.values()
-        elif isinstance(below, list):
-            values += len(below)
-            pending += below
+        child = pending.pop()
+        if isinstance(child, str):
+            characters -= len(child)
+        elif isinstance(child, WrittenFloat):
+            characters -= len(child.digits)
+        elif isinstance(child, int):
+            characters -= child.bit_length() // 3
+        elif isinstance(child, dict):
+            values += len(child)
+            characters -= sum(map(len, child))
+            pending += child.values()
+        elif isinstance(child, list):
+            values += len(child)
+            pending += child
         if values > MAX_VALUES or characters < 0:
             raise Inapplicable(_TOO_LARGE)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(below) for key, below in value.items()}
+        return {key: _plain(child) for key, child in value.items()}
     if isinstance(value, list):
-        return [_plain(below) for below in value]
+        return [_plain(child) for child in value]
     if isinstance(value, float) and not isfinite(value):
         raise Inapplicable("a number is too large")
     return float(value) if isinstance(value, WrittenFloat) else value

@@ -13,7 +13,7 @@ from mpaas_push.event_rules.expression_interpreter import (
     Inapplicable,
     Interpreter,
     MissingField,
-    lacking,
+    describe_missing,
 )
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["check_expression", "find", "require"]
 
 MAX_EXPRESSION_CHARACTERS = 2000
-"""Of an expression: its tree takes several hundred bytes for each."""
+"""Longest expression: its tree takes several hundred bytes for each character."""
 _LONGEST_SHOWN = 200
 _ATTRIBUTE = "[a-z0-9_]+"  # CloudEvents 1.0, Naming Conventions; and `data_base64`
 _NEEDS_NO_QUOTES = "[A-Za-z_][A-Za-z0-9_]*"
 
 
 def check_expression(expression: str) -> str:
-    """Return an expression that may be applied to events.
+    """Check an expression and return it.
 
     Raises:
         ValueError: It is not JMESPath, is too long, calls a function that does not exist, or has a field
@@ -56,44 +56,44 @@ def check_expression(expression: str) -> str:
 
 
 def find(expression: str, event: Mapping[str, Any]) -> Any:
-    """Return what an expression finds in an event, None where it finds nothing.
+    """Return the value of an expression in an event; None if there is none.
 
     Raises:
-        Inapplicable: The expression cannot be applied to this event: a function meets a value of a wrong
-            type, or the result is what it is because the event lacks a field. The text says which.
+        Inapplicable: The expression cannot be applied to this event: a function gets a value of the wrong
+            type, or the result depends on a field that the event lacks. The text says which.
     """
     return _search(expression, event)[0]
 
 
 def require(expression: str, event: Mapping[str, Any]) -> Any:
-    """Return what an expression finds in an event, which must be something.
+    """Return the value of an expression in an event.
 
     Raises:
-        Inapplicable: As from `find`, or nothing is found.
+        Inapplicable: As from `find`, or there is no value.
     """
     value, missing = _search(expression, event)
     if value is None:
-        reason = lacking(field.path for field in missing if field.path != expression)
-        other = _shown(f"{expression} || 'text'")
+        reason = describe_missing(field.path for field in missing if field.path != expression)
+        example = _shown(f"{expression} || 'text'")
         raise Inapplicable(
-            f"{_shown(expression)} is not in the event{reason and ': '}{reason}; {other} names another value"
+            f"{_shown(expression)} is not in the event{reason and ': '}{reason}; {example} sets a default"
         )
     return value
 
 
 def _search(expression: str, event: Mapping[str, Any]) -> tuple[Any, list[MissingField]]:
-    """Return what an expression finds in an event, and which fields it lacks."""
+    """Return the value of an expression in an event, and the fields that the event lacks."""
     interpreter = Interpreter()
     try:
-        # jmespath keeps what it has compiled.
+        # jmespath caches compiled expressions.
         value = interpreter.visit(jmespath.compile(expression).parsed, event)
         if value is not None and value is not False:
             interpreter.refuse_missing()
     except Inapplicable as error:
         reason = str(error)
-    except Exception as error:  # noqa: BLE001 - functions raise whatever Python does on a value of a wrong type
-        # Texts of errors may quote what the event holds.
-        reason = lacking(field.path for field in interpreter.missing) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - on a value of the wrong type, functions raise any Python error
+        # Error texts may quote the event.
+        reason = describe_missing(field.path for field in interpreter.missing) or type(error).__name__
     else:
         return value, interpreter.missing
     raise Inapplicable(f"{_shown(expression)} cannot be applied to this event: {reason}")
@@ -107,23 +107,23 @@ def _shown(expression: str) -> str:
 class _MarkingParser(Parser):  # type: ignore[misc]  # jmespath has no types
     """Marks the fields whose names are in double quotes; the tree of JMESPath's own parser loses that."""
 
-    _CACHE: ClassVar[dict[str, Any]] = {}  # not that of the trees without marks
+    _CACHE: ClassVar[dict[str, Any]] = {}  # not shared with the parser of unmarked trees
 
     def _token_nud_quoted_identifier(self, token: Any) -> Any:
         return {**super()._token_nud_quoted_identifier(token), "quoted": True}
 
 
-def _below(node: Any) -> list[Any]:
+def _children(node: Any) -> list[Any]:
     return [child for child in node["children"] if isinstance(child, dict)]
 
 
 def _functions(node: Any) -> set[str]:
-    """Return the functions that an expression calls; JMESPath looks them up when it is applied."""
+    """Return the functions that an expression calls; JMESPath looks them up only when it is applied."""
     called = {node["value"]} if node["type"] == "function_expression" else set()
-    return called.union(*map(_functions, _below(node)))
+    return called.union(*map(_functions, _children(node)))
 
 
-# Of these, what follows the first child is applied to what that one finds.
+# In these nodes, the other children are applied to the value of the first.
 _CHAINS = {
     "subexpression",
     "index_expression",
@@ -135,26 +135,26 @@ _CHAINS = {
 
 
 def _fields_for_texts(node: Any, *, in_event: bool, alone: bool) -> Iterator[Any]:
-    """Yield the fields of an expression that cannot be meant as such.
+    """Yield the fields of an expression that must be meant as texts.
 
     Args:
         node: A node of the tree.
-        in_event: It is applied to the event itself, whose attributes have names of small letters.
-        alone: No field precedes or follows it, as in ``data."x-id"``.
+        in_event: The node is applied to the event itself, whose attributes have lower-case names.
+        alone: The node is not a step of a path such as ``data."x-id"``.
     """
-    kind, below = node["type"], _below(node)
+    kind, children = node["type"], _children(node)
     if kind == "field":
         if alone and node.get("quoted") and (in_event or re.fullmatch(_NEEDS_NO_QUOTES, node["value"])):
             yield node
         return
     if kind == "comparator":
-        left, right = below
-        for operand in below if in_event else ():
+        left, right = children
+        for operand in children if in_event else ():
             if operand["type"] == "field" and not re.fullmatch(_ATTRIBUTE, operand["value"]):
                 yield operand
         if right.get("quoted") and left["type"] != "literal":
             yield right
-    for index, child in enumerate(below):
+    for index, child in enumerate(children):
         if kind in _CHAINS:
             is_condition = kind == "filter_projection" and index == 2
             yield from _fields_for_texts(child, in_event=in_event and index == 0, alone=is_condition)

@@ -1,4 +1,4 @@
-"""From a cloud event to messages: one task for each rule that selects the event."""
+"""Turns a cloud event into messages: one task for each rule that matches the event."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ __all__ = ["tasks_of_event"]
 def tasks_of_event(
     event: EventOrError, rules: Sequence[Rule], settings: Settings, sender: str = ""
 ) -> list[PushTask]:
-    """Apply every rule to an event; never raises, whatever the event holds.
+    """Apply every rule to an event; never raises.
 
     Returns:
-        The message of each rule that matches the event, and the faults of each rule that fails on it; an
-        empty list if no rule matches. The scope is the event's own and the rule's name.
+        A task for each rule that matches the event: its message, or the faults of a rule that fails on the
+        event. The list is empty if no rule matches. The scope of a task is that of the event and the rule's
+        name.
     """
     if isinstance(event, UnreadableElement):
         return [unreadable(event, sender)]
-    facts = {name: value for name, value in event if value is not None}
-    return [task for rule in rules if (task := _task(rule, event, facts, settings, sender)) is not None]
+    attributes = {name: value for name, value in event if value is not None}
+    return [task for rule in rules if (task := _task(rule, event, attributes, settings, sender)) is not None]
 
 
 def _task(
-    rule: Rule, event: CloudEvent, facts: dict[str, Any], settings: Settings, sender: str
+    rule: Rule, event: CloudEvent, attributes: dict[str, Any], settings: Settings, sender: str
 ) -> PushTask | None:
     payload = None
     too_late: tuple[Fault, ...] = ()
     first_moment = first_moment_of(event.moment, time.time())
     try:
-        if not rule.match.fits(event, facts):
+        if not rule.match.matches(event, attributes):
             return None
-        payload = rule.payload(facts)
+        payload = rule.payload(attributes)
         message, too_late = read_message(payload, settings, first_moment)
     except Inapplicable as error:
         message = InvalidMessage([Fault("match.where", str(error))])

@@ -115,7 +115,7 @@ def test_what_must_be_something_and_is_nothing_names_the_fields_that_the_event_l
         require(expression, EVENT)
 
     assert str(error.value) == (
-        f"`{expression}` is not in the event{told}; `{expression} || 'text'` names another value"
+        f"`{expression}` is not in the event{told}; `{expression} || 'text'` sets a default"
     )
     assert require(f"{expression} || 'text'", EVENT) == "text"
 
@@ -204,7 +204,7 @@ def test_a_negation_of_a_field_that_the_event_lacks_is_an_error_that_names_it(
 
     assert str(error.value) == (
         f"`{expression}` cannot be applied to this event: it has no `{field}`; "
-        f"say what a missing field means, as in `{field} || 'text'`"
+        f"set a default, as in `{field} || 'text'`"
     )
 
 
@@ -274,7 +274,7 @@ def test_what_holds_because_a_field_is_missing_is_an_error_in_any_form(expressio
         find(expression, ORDER)
 
     assert f"it has no `{field}`" in str(error.value)
-    assert "say what a missing field means" in str(error.value)
+    assert "set a default" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_condition_that_negates_a_missing_field_sends_nothing_and_names_the_fi
 
     assert isinstance(task.message, InvalidMessage)
     assert str(task.message).startswith(
-        f"r.match.where: `{where}` cannot be applied to this event: it has no `{field}`; say what"
+        f"r.match.where: `{where}` cannot be applied to this event: it has no `{field}`; set a default"
     )
 
 
@@ -388,8 +388,8 @@ def test_the_rule_in_the_documentation_does_what_is_said(tmp_path: Path) -> None
         ({"message": MESSAGE | {"titel": "x"}}, "unknown field `titel`; did you mean `title`?"),
         ({"message": MESSAGE | {"titel": "${data.x}"}}, "unknown field `titel`; did you mean `title`?"),
         ({"message": MESSAGE | {"title": "${data.}"}}, "rules.0.message.title: not a JMESPath expression"),
-        ({"message": MESSAGE | {"title": "${data.x"}}, "rules.0.message.title: a `${` has no end"),
-        ({"message": MESSAGE | {"title": "${{a: b}}"}}, "rules.0.message.title: a `${` has no end"),
+        ({"message": MESSAGE | {"title": "${data.x"}}, "rules.0.message.title: a `${` is not closed"),
+        ({"message": MESSAGE | {"title": "${{a: b}}"}}, "rules.0.message.title: a `${` is not closed"),
         ({"message": MESSAGE | {"deliveryType": 4}}, "rules.0.message.deliveryType"),
         ({"message": MESSAGE | {"expiredSeconds": 0}}, "rules.0.message.expiredSeconds"),
         ({"message": {"title": "${data.x}"}}, "rules.0.message.taskName: is required"),
