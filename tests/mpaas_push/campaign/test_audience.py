@@ -1,4 +1,4 @@
-"""What the readers of a campaign and of its audience make of any bytes, and what that costs."""
+"""Campaigns and audiences read from arbitrary bytes, and the cost of reading them."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def row_of(kind: str, content: bytes) -> Row | InvalidRow | None:
     return RowReader(campaign(kind), ["user_id", "name"]).row_of(Line(9, 9 + len(content), content))
 
 
-LIKE_ROWS = st.text(alphabet='",:{}[] \t\\ud8aeE+-.019\x00\ufeff名', max_size=40).map(str.encode)
+ROW_LIKE = st.text(alphabet='",:{}[] \t\\ud8aeE+-.019\x00\ufeff名', max_size=40).map(str.encode)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(content=st.binary(max_size=40) | LIKE_ROWS)
+@given(content=st.binary(max_size=40) | ROW_LIKE)
 def test_no_line_raises(kind: str, content: bytes) -> None:
     row_of(kind, content)
     header_of(campaign(kind), content)
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
-def test_no_document_raises_anything_but_invalid_campaign(text: bytes) -> None:
+def test_document_raises_nothing_but_invalid_campaign(text: bytes) -> None:
     with suppress(InvalidCampaign):
         Campaign.parse(read_document(text), SETTINGS)
 
@@ -58,7 +58,7 @@ def test_no_document_raises_anything_but_invalid_campaign(text: bytes) -> None:
     ),
     st.sampled_from([*DOCUMENT, "extra"]),
 )
-def test_no_value_of_a_field_raises_anything_but_invalid_campaign(value: Any, field: str) -> None:
+def test_field_value_raises_nothing_but_invalid_campaign(value: Any, field: str) -> None:
     with suppress(InvalidCampaign):
         Campaign.parse({**DOCUMENT, field: value}, SETTINGS)
 
@@ -76,13 +76,13 @@ COSTLY = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", COSTLY.values(), ids=COSTLY)
-def test_a_line_and_a_header_cost_as_much_as_they_are_long(kind: str, part: bytes) -> None:
-    reader, whole = RowReader(campaign(kind), ["user_id", "name"]), campaign(kind)
+def test_cost_of_a_line_and_a_header_is_linear_in_length(kind: str, part: bytes) -> None:
+    reader, parsed = RowReader(campaign(kind), ["user_id", "name"]), campaign(kind)
 
     def read(size: int) -> None:
         content = part * (size // len(part))
         reader.row_of(Line(9, 9 + size, content))
-        header_of(whole, content)
+        header_of(parsed, content)
 
     assert peak_bytes(lambda: read(HEADER_BYTES), limit := 60 * HEADER_BYTES) <= limit
     assert steps(lambda: read(HEADER_BYTES)) <= 2.2 * steps(lambda: read(HEADER_BYTES // 2)) + 200
@@ -98,21 +98,21 @@ def test_a_line_and_a_header_cost_as_much_as_they_are_long(kind: str, part: byte
         "3f1c9a,5",
     ],
 )
-def test_an_error_about_a_file_without_a_header_names_no_whole_id(line: str) -> None:
+def test_error_about_a_file_without_a_header_masks_ids(line: str) -> None:
     _, faults = header_of(campaign("csv"), f"{line}\nbob@example.org\n".encode())
 
-    told = " ".join(map(str, faults))
-    assert "audience" in told
-    assert line.partition(",")[0] not in told
+    text = " ".join(map(str, faults))
+    assert "audience" in text
+    assert line.partition(",")[0] not in text
 
 
-def test_an_error_about_a_header_names_its_columns() -> None:
+def test_error_about_a_header_names_its_columns() -> None:
     _, faults = header_of(campaign("csv"), "id,first_name,城市,e-mail\n4711,Bob,x,y\n".encode())
 
     assert any("it has id, first_name, 城市, e-…(6)" in str(fault) for fault in faults)
 
 
-def test_an_error_about_a_wide_header_is_short() -> None:
+def test_error_about_a_wide_header_is_short() -> None:
     names = [f"{'x' * 90}{number}" for number in range(600)]
     for columns in (names, names[:300] * 2):
         _, faults = header_of(campaign("csv"), ",".join(columns).encode() + b"\n1")
@@ -120,16 +120,16 @@ def test_an_error_about_a_wide_header_is_short() -> None:
         assert max(len(str(fault)) for fault in faults) < 2000
 
 
-def test_a_header_of_very_many_columns_is_read_in_a_moment() -> None:
-    """One that is compared column by column takes a minute and more."""
-    compared = 0
+def test_header_of_very_many_columns_is_read_quickly() -> None:
+    """Comparing it column by column would take a minute or more."""
+    comparisons = 0
 
     class Name(str):
         __slots__ = ()
 
         def __eq__(self, other: object) -> bool:
-            nonlocal compared
-            compared += 1
+            nonlocal comparisons
+            comparisons += 1
             return str.__eq__(self, other)
 
         __hash__ = str.__hash__
@@ -139,7 +139,7 @@ def test_a_header_of_very_many_columns_is_read_in_a_moment() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audience, "_columns", lambda *_: [Name(number) for number in range(2000)])
         header_of(campaign("csv"), b"")
-    assert compared < 10_000
+    assert comparisons < 10_000
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_header_of_very_many_columns_is_read_in_a_moment() -> None:
         ('{"user_id": "u", "name": ["x"]}', "column name must be text or a number, not a list"),
     ],
 )
-def test_a_row_of_json_that_can_be_read_in_two_ways_is_invalid(line: str, reason: str) -> None:
+def test_ambiguous_row_of_json_is_invalid(line: str, reason: str) -> None:
     row = row_of("jsonl", line.encode())
 
     assert isinstance(row, InvalidRow)
@@ -180,7 +180,7 @@ def test_numbers_of_a_row_keep_their_digits() -> None:
         ('1,a""b', None),
     ],
 )
-def test_quotes_of_a_csv_are_around_a_field_or_doubled_in_it(line: str, values: list[str] | None) -> None:
+def test_quotes_of_a_csv_enclose_a_field_or_are_doubled_in_it(line: str, values: list[str] | None) -> None:
     row = row_of("csv", line.encode())
 
     assert (list(row.values.values()) if isinstance(row, Row) else None) == values
@@ -195,7 +195,7 @@ def test_quotes_of_a_csv_are_around_a_field_or_doubled_in_it(line: str, values: 
         ("ids", "\tuser-1 "),
     ],
 )
-def test_white_space_around_a_target_is_no_part_of_it_in_any_format(kind: str, line: str) -> None:
+def test_white_space_around_a_target_is_ignored_in_every_format(kind: str, line: str) -> None:
     reader = RowReader(campaign(kind), ["user_id", "name"])
 
     row = reader.row_of(Line(9, 9 + len(line), line.encode()))

@@ -1,4 +1,4 @@
-"""The estimate of what a campaign costs."""
+"""The estimated cost of a campaign."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ HUNDRED_MILLION = Work(
 )
 
 
-def test_many_pieces_are_delayed_and_cost_what_their_blocks_do() -> None:
+def test_many_pieces_are_delayed_so_each_block_is_a_task() -> None:
     tasks, seconds = HUNDRED_MILLION.tasks_and_seconds
 
     assert tasks == 477 + 25_000
     assert seconds == pytest.approx(0.004 * 10**7 + tasks)
-    slower = replace(HUNDRED_MILLION, pace=4000)  # the same blocks: only the waiting is longer
+    slower = replace(HUNDRED_MILLION, pace=4000)  # the same blocks, which only wait longer
     assert slower.tasks_and_seconds == (tasks, seconds)
 
 
-def test_few_pieces_wait_in_their_instances() -> None:
+def test_few_pieces_wait_in_running_instances() -> None:
     work = replace(HUNDRED_MILLION, rows=30_000, requests=3000, pieces=4, block_rows=100, pace=100)
 
     tasks, seconds = work.tasks_and_seconds
@@ -45,7 +45,7 @@ def test_prices_are_parameters() -> None:
     assert at_list_price["instanceSeconds"] == 65_477
 
 
-def test_the_page_has_these_figures() -> None:
+def test_page_shows_the_computed_figures() -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "campaigns.md").read_text("utf-8")
     table = page.partition("<!-- paper -->")[2].partition("<!-- end of paper -->")[0]
 

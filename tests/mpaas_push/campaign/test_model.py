@@ -37,7 +37,7 @@ def faults(document: Any) -> list[str]:
     return [str(fault) for fault in error.value.faults]
 
 
-def test_a_campaign_knows_its_columns_and_its_end() -> None:
+def test_campaign_knows_its_columns_and_its_end() -> None:
     campaign = Campaign.parse(DOCUMENT, SETTINGS)
 
     assert campaign.columns == {"user_id", "lang", "name", "city"}
@@ -47,7 +47,7 @@ def test_a_campaign_knows_its_columns_and_its_end() -> None:
     assert Campaign.parse(campaign.as_json(), SETTINGS) == campaign
 
 
-def test_every_fault_is_named_at_once() -> None:
+def test_all_faults_are_reported_together() -> None:
     document = {
         "campaign": "a/b",
         "message": {**DOCUMENT["message"], "titel": "x", "deliveryType": 9},
@@ -57,9 +57,9 @@ def test_every_fault_is_named_at_once() -> None:
         "endsAt": "tomorrow",
     }
 
-    found = faults(document)
-    assert found.pop(1).startswith("message.deliveryType: must be one of 1 (")
-    assert found == [
+    texts = faults(document)
+    assert texts.pop(1).startswith("message.deliveryType: must be one of 1 (")
+    assert texts == [
         "campaign: must be 1 to 64 letters, digits, _ and -, the first one a letter or digit",
         "message.titel: unknown field `titel`; did you mean `title`?",
         "audience.key: .gz cannot be cut into pieces that are read concurrently: upload it uncompressed",
@@ -70,7 +70,7 @@ def test_every_fault_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "text"),
     [
         ({"message": {**DOCUMENT["message"], "targets": ["u"]}}, "message.targets: must be left out"),
         ({"texts": {"by": "lang", "default": "zh"}}, "texts: must hold a variant"),
@@ -111,11 +111,11 @@ def test_every_fault_is_named_at_once() -> None:
         ({"endsAt": "2026-11-11T23:00:00"}, "endsAt: must name its offset"),
     ],
 )
-def test_a_fault_says_where_and_what_is_allowed(changes: dict[str, Any], told: str) -> None:
-    assert any(fault.startswith(told) for fault in faults(DOCUMENT | changes)), faults(DOCUMENT | changes)
+def test_fault_names_the_field_and_what_is_allowed(changes: dict[str, Any], text: str) -> None:
+    assert any(fault.startswith(text) for fault in faults(DOCUMENT | changes)), faults(DOCUMENT | changes)
 
 
-def test_an_unknown_field_hides_no_other_fault_and_none_hides_it() -> None:
+def test_unknown_field_is_reported_together_with_other_faults() -> None:
     wrong = {
         "message": "Hello",
         "audience": {"bucket": "marketing", "key": "users.csv", "tarket": "user_id"},
@@ -133,7 +133,7 @@ def test_an_unknown_field_hides_no_other_fault_and_none_hides_it() -> None:
     ]
 
 
-def test_faults_of_message_and_texts_are_told_together() -> None:
+def test_faults_of_message_and_texts_are_reported_together() -> None:
     message = {**DOCUMENT["message"], "content": "", "deliveryType": 9, "expiredSeconds": -1, "colour": "red"}
     texts: dict[str, Any] = {"by": "lang", "en": {"targets": ["u"]}, "zh": {"titel": "x"}}
 
@@ -148,7 +148,7 @@ def test_faults_of_message_and_texts_are_told_together() -> None:
     }
 
 
-def test_the_schema_takes_what_the_model_takes() -> None:
+def test_schema_accepts_what_the_model_accepts() -> None:
     schema = campaign_schema()
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema)
@@ -158,7 +158,7 @@ def test_the_schema_takes_what_the_model_takes() -> None:
     assert list(validator.iter_errors(DOCUMENT | {"message": {"targets": ["u"]}}))
 
 
-def test_a_document_is_json_or_yaml_and_its_id_may_name_the_day() -> None:
+def test_document_is_json_or_yaml_and_its_id_may_contain_the_date() -> None:
     yaml = "campaign: daily-{date}\nwindow: {from: '08:00', to: '21:00'}\n"
 
     assert read_document(json.dumps(DOCUMENT)) == DOCUMENT
@@ -168,14 +168,14 @@ def test_a_document_is_json_or_yaml_and_its_id_may_name_the_day() -> None:
         read_document("a: [")
 
 
-def test_the_pace_is_no_part_of_what_a_campaign_is() -> None:
+def test_pace_is_not_part_of_a_campaigns_fingerprint() -> None:
     assert fingerprint(DOCUMENT | {"pace": 7}) == fingerprint(DOCUMENT)
     assert fingerprint(DOCUMENT | {"report": "all"}) != fingerprint(DOCUMENT)
 
 
 def fingerprint(document: Any, **settings: Any) -> str:
-    own = Settings(**{"app_id": "ONEX1", "workspace_id": "default"} | settings)
-    return Campaign.parse(document, own).fingerprint(own)
+    changed = Settings(**{"app_id": "ONEX1", "workspace_id": "default"} | settings)
+    return Campaign.parse(document, changed).fingerprint(changed)
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -186,7 +186,7 @@ PARAMS: dict[str, Any] = {"name": "{name}", "size": 1, "sizes": [2]}
 
 
 @pytest.mark.parametrize(
-    ("written", "alike"),
+    ("document", "equivalent"),
     [
         (DOCUMENT, message(expiredSeconds=14400.0)),
         (DOCUMENT, message(pushStyle=0)),
@@ -196,8 +196,10 @@ PARAMS: dict[str, Any] = {"name": "{name}", "size": 1, "sizes": [2]}
         (message(extendedParams=PARAMS), message(extendedParams=PARAMS | {"size": 1.0, "sizes": [2.0]})),
     ],
 )
-def test_what_says_the_same_is_the_same_campaign(written: dict[str, Any], alike: dict[str, Any]) -> None:
-    assert fingerprint(alike) == fingerprint(written)
+def test_equivalent_document_is_the_same_campaign(
+    document: dict[str, Any], equivalent: dict[str, Any]
+) -> None:
+    assert fingerprint(equivalent) == fingerprint(document)
 
 
 @pytest.mark.parametrize(
@@ -212,23 +214,23 @@ def test_what_says_the_same_is_the_same_campaign(written: dict[str, Any], alike:
         DOCUMENT | {"texts": None},
     ],
 )
-def test_what_says_something_else_is_another_campaign(other: dict[str, Any]) -> None:
+def test_document_with_other_content_is_another_campaign(other: dict[str, Any]) -> None:
     assert fingerprint(other) != fingerprint(DOCUMENT)
 
 
-def test_another_placeholder_says_something_else() -> None:
+def test_another_placeholder_is_other_content() -> None:
     contents = ("{name}", "{city}", "{{name}}", "1")
 
     assert len({fingerprint(message(content=content)) for content in contents}) == len(contents)
 
 
 @pytest.mark.parametrize("other", [{"app_id": "ONEX2"}, {"workspace_id": "prod"}, {"tenant_id": "T1"}])
-def test_another_app_workspace_or_tenant_sends_another_campaign(other: dict[str, str]) -> None:
+def test_another_app_workspace_or_tenant_is_another_campaign(other: dict[str, str]) -> None:
     assert fingerprint(DOCUMENT, **other) != fingerprint(DOCUMENT)
 
 
 @pytest.mark.parametrize("pace", [500.5, True, "500", 1e300, float("inf")])
-def test_a_pace_is_a_whole_number(pace: Any) -> None:
+def test_pace_must_be_a_whole_number(pace: Any) -> None:
     assert [fault.partition(":")[0] for fault in faults(DOCUMENT | {"pace": pace})] == ["pace"]
 
 
@@ -245,7 +247,7 @@ def test_a_pace_is_a_whole_number(pace: Any) -> None:
         (("00:00", "24:00"), "12:00:00", 0),
     ],
 )
-def test_a_window_opens_at_its_hour(window: tuple[str, str], at: str, seconds: float) -> None:
+def test_window_opens_at_its_hour(window: tuple[str, str], at: str, seconds: float) -> None:
     now = datetime.fromisoformat(f"2026-11-11T{at}+08:00").timestamp()
 
     assert Window(start=window[0], end=window[1]).seconds_until_open(now) == seconds
@@ -261,7 +263,7 @@ def test_a_window_opens_at_its_hour(window: tuple[str, str], at: str, seconds: f
         (("00:00", "24:00"), "12:00:00", 12 * 3600),
     ],
 )
-def test_a_window_closes_at_its_hour(window: tuple[str, str], at: str, seconds: float) -> None:
+def test_window_closes_at_its_hour(window: tuple[str, str], at: str, seconds: float) -> None:
     now = datetime.fromisoformat(f"2026-11-11T{at}+08:00").timestamp()
 
     assert Window(start=window[0], end=window[1]).seconds_until_closed(now) == seconds

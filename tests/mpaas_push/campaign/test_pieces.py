@@ -1,4 +1,4 @@
-"""Pieces of a file, their rows, and the blocks that are made of these."""
+"""Pieces of a file, their rows, and the blocks composed of them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def campaign(**changes: Any) -> Campaign:
 
 def all_lines(content: bytes, piece_bytes: int) -> list[Line]:
     count = max(1, math.ceil(len(content) / piece_bytes))
-    found = []
+    lines = []
     for index in range(count):
         piece = Piece.of(index, piece_bytes, len(content))
-        lines = list(lines_of(piece, lambda start, end: content[start:end]))
-        assert {piece_index_of(line.start, piece_bytes) for line in lines} <= {index}
-        found += lines
-    return found
+        lines_of_piece = list(lines_of(piece, lambda start, end: content[start:end]))
+        assert {piece_index_of(line.start, piece_bytes) for line in lines_of_piece} <= {index}
+        lines += lines_of_piece
+    return lines
 
 
 @given(
@@ -49,18 +49,18 @@ def test_each_line_is_in_exactly_one_piece(
     text = b"\r\n".join(content) + (b"\n" if ends_with_line_end else b"")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "CHUNK_BYTES", chunk)
-        found = all_lines(text, piece_bytes)
+        lines = all_lines(text, piece_bytes)
 
     expected = text.split(b"\n")
     if not expected[-1]:
         expected.pop()
-    assert [line.content for line in found] == [line.removesuffix(b"\r") for line in expected]
-    assert [line.start for line in found[1:]] == [line.end for line in found[:-1]]
-    assert sum(line.end - line.start for line in found) == len(text)
+    assert [line.content for line in lines] == [line.removesuffix(b"\r") for line in expected]
+    assert [line.start for line in lines[1:]] == [line.end for line in lines[:-1]]
+    assert sum(line.end - line.start for line in lines) == len(text)
 
 
 @pytest.mark.parametrize("piece_bytes", [10, 100, 1000])
-def test_a_line_that_is_too_long_is_skipped_without_being_kept(
+def test_overlong_line_is_skipped_without_being_buffered(
     monkeypatch: pytest.MonkeyPatch, piece_bytes: int
 ) -> None:
     monkeypatch.setattr(pieces, "LINE_BYTES", 20)
@@ -75,7 +75,7 @@ def test_a_line_that_is_too_long_is_skipped_without_being_kept(
     ]
 
 
-def test_a_large_file_has_large_pieces() -> None:
+def test_large_file_has_large_pieces() -> None:
     assert piece_bytes_for(1000) == 256 << 10
     assert piece_bytes_for(100 << 20) == math.ceil((100 << 20) / 64)
     assert piece_bytes_for(2 << 30) == 4 << 20
@@ -91,12 +91,12 @@ def rows(text: str, **changes: Any) -> list[Row | InvalidRow]:
     return [row for line in all_lines(content, 1 << 20) if (row := reader.row_of(line))]
 
 
-def test_rows_of_a_csv() -> None:
+def test_csv_is_read_row_by_row() -> None:
     text = '\ufeffuser_id,city,name\r\nu1,Aba,Ada\r\n"u,2",,"B ""x"" C"\r\n\r\nu3,Aba\r\nu4,"open\r\n,,Eve\r\nx\r\n'
-    found = rows(text, message={**MESSAGE, "title": "{name}"})
+    read = rows(text, message={**MESSAGE, "title": "{name}"})
 
-    # The values are those of the columns that the campaign names.
-    assert [(row.target, row.values if isinstance(row, Row) else row.reason) for row in found] == [
+    # Only the columns that the campaign uses have values.
+    assert [(row.target, row.values if isinstance(row, Row) else row.reason) for row in read] == [
         ("u1", {"user_id": "u1", "name": "Ada"}),
         ("u,2", {"user_id": "u,2", "name": 'B "x" C'}),
         ("u3", "has 2 fields, the header 3"),
@@ -106,7 +106,7 @@ def test_rows_of_a_csv() -> None:
     ]
 
 
-def test_a_quoted_line_end_is_a_fault_on_both_of_its_lines() -> None:
+def test_quoted_line_end_is_a_fault_of_both_lines() -> None:
     text = 'user_id,name\nu1,"two\nlines"\nu2,"a, ""b"""\nu3,half "quoted"\n"u4" ,x\n'
 
     assert [row.target if isinstance(row, Row) else row.reason for row in rows(text)] == [
@@ -118,16 +118,16 @@ def test_a_quoted_line_end_is_a_fault_on_both_of_its_lines() -> None:
     ]
 
 
-def test_a_target_is_new_once() -> None:
+def test_target_is_new_only_once() -> None:
     seen = SeenTargets()
-    targets = [f"user-{number}" for number in range(5000)]  # the table doubles some times
+    targets = [f"user-{number}" for number in range(5000)]  # the table doubles several times
 
     assert all(seen.add(target) for target in targets)
     assert not any(seen.add(target) for target in targets)
     assert seen.add("\ud800")
 
 
-def test_rows_of_json_lines_and_of_plain_ids() -> None:
+def test_json_lines_and_plain_ids_are_read_row_by_row() -> None:
     jsonl = {"bucket": "marketing", "key": "a.jsonl", "target": "id"}
     text = '{"id": 7, "vip": true, "name": null}\n{"id": "8"}\n[]\n{\n'
 
@@ -148,7 +148,7 @@ TWO_IN_ONE = (
 
 
 @pytest.mark.parametrize(
-    ("beginning", "told"),
+    ("beginning", "text"),
     [
         (b"", "audience: the file is empty"),
         (b"\x1f\x8bxx", "audience: the file is compressed"),
@@ -159,15 +159,15 @@ TWO_IN_ONE = (
         (b"user_id;name\n", TWO_IN_ONE),
     ],
 )
-def test_a_file_that_cannot_be_sent_says_why(beginning: bytes, told: str) -> None:
+def test_unusable_file_is_reported_with_the_reason(beginning: bytes, text: str) -> None:
     audience = campaign(message={**MESSAGE, "title": "{city}"})
 
     faults = header_of(audience, beginning)[1]
 
-    assert any(str(fault).startswith(told) for fault in faults), faults
+    assert any(str(fault).startswith(text) for fault in faults), faults
 
 
-def test_placeholders_stand_in_any_text_and_only_there() -> None:
+def test_placeholders_are_replaced_in_every_text_but_not_in_keys() -> None:
     template = {
         "title": "{name}, {{name}}",
         "extendedParams": {"{k}": ["{first name}"]},
@@ -191,9 +191,9 @@ def test_rows_with_equal_content_share_requests_of_ten() -> None:
     text = "\n".join(["user_id,lang", *lines])
     texts = {"by": "lang", "default": "zh", "zh": {"title": "八点"}, "en": {"title": "Eight"}}
 
-    assert [len(each.rows) for each in block_of(text).requests] == [10, 10, 5]
+    assert [len(request.rows) for request in block_of(text).requests] == [10, 10, 5]
     by_language = block_of(text, texts=texts).requests
-    assert [(each.message.title, len(each.rows)) for each in by_language] == [
+    assert [(request.message.title, len(request.rows)) for request in by_language] == [
         ("八点", 10),
         ("八点", 3),
         ("Eight", 10),
@@ -201,16 +201,16 @@ def test_rows_with_equal_content_share_requests_of_ten() -> None:
     ]
 
 
-def test_the_same_rows_make_the_same_requests() -> None:
+def test_same_rows_become_the_same_requests() -> None:
     text = "user_id,name\n" + "".join(f"u{number},{number % 3}\n" for number in range(40))
     message = {**MESSAGE, "title": "{name}"}
-    first, again = (block_of(text, message=message) for _ in range(2))
+    first, second = (block_of(text, message=message) for _ in range(2))
 
-    assert [each.message for each in first.requests] == [each.message for each in again.requests]
+    assert [request.message for request in first.requests] == [request.message for request in second.requests]
     assert first.targets == 40
 
 
-def test_a_row_that_cannot_be_rendered_is_that_rows_fate() -> None:
+def test_row_that_cannot_be_rendered_affects_no_other_row() -> None:
     text = f"user_id,name\nu1,Ada\nu2,\nu3,{'x' * 300}\nu1,Ada\n"
 
     block = block_of(text, message={**MESSAGE, "taskName": "{name}"})

@@ -1,4 +1,4 @@
-"""Reports, made of the results of many pieces."""
+"""Reports, built from the results of many pieces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STORED = StoredCampaign(
 
 
 class Bucket:
-    """Objects in memory. A part in `joined` is gone as soon as the keys were listed."""
+    """Objects in memory. A part in `joined` is joined to its object once the keys are listed."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -41,9 +41,9 @@ class Bucket:
 
     def names(self, _: str, prefix: str) -> Iterator[str]:
         yield from sorted(key for key in self.objects if key.startswith(prefix))
-        for part, whole in self.joined.items():
+        for part, target in self.joined.items():
             content = self.objects.pop(FOLDER + part)
-            self.objects[FOLDER + whole] = self.objects.get(FOLDER + whole, b"") + content
+            self.objects[FOLDER + target] = self.objects.get(FOLDER + target, b"") + content
         self.joined.clear()
 
     def info(self, _: str, key: str) -> ObjectInfo:
@@ -65,7 +65,7 @@ def offsets_of(bucket: Bucket) -> tuple[list[int], int]:
     texts: list[str] = []
     after: int | None = -1
     while after is not None:
-        page = report_page(bucket, STORED, after)  # type: ignore[arg-type]  # a stand-in
+        page = report_page(bucket, STORED, after)  # type: ignore[arg-type]  # a fake
         texts.append(page.text)
         after = page.after
     rows = list(csv.DictReader(io.StringIO("".join(texts))))
@@ -73,26 +73,26 @@ def offsets_of(bucket: Bucket) -> tuple[list[int], int]:
     return [int(row["offset"]) for row in rows], len(texts)
 
 
-def test_the_parts_of_a_report_are_the_whole_of_it_wherever_they_end(
+def test_parts_of_a_report_are_complete_wherever_they_end(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "CHUNK_BYTES", 7)  # lines and letters are cut
-    # A row at the very end of a piece's range is of that piece; one piece has nothing to tell.
-    whole = [10, 500, 1000, 1001, 2000, 5001, 5010, 5020, 6000]
+    # A row that begins where a piece's range ends belongs to that piece; some pieces have no results.
+    offsets = [10, 500, 1000, 1001, 2000, 5001, 5010, 5020, 6000]
     bucket.put("00000.jsonl", [10, 500, 1000])
     bucket.put("00001.jsonl", [1001, 2000])
     bucket.put("00005/000000000005001.jsonl", [5001, 5010])
     bucket.put("00005/000000000005020.jsonl", [5020, 6000])
 
-    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == whole  # type: ignore[arg-type]  # a stand-in
-    assert offsets_of(bucket) == (whole, 1)
+    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == offsets  # type: ignore[arg-type]  # a fake
+    assert offsets_of(bucket) == (offsets, 1)
     monkeypatch.setattr(report, "PAGE_OBJECTS", 1)
-    assert offsets_of(bucket)[0] == whole
+    assert offsets_of(bucket)[0] == offsets
     monkeypatch.setattr(report, "PAGE_BYTES", 1)
-    assert offsets_of(bucket)[0] == whole
+    assert offsets_of(bucket)[0] == offsets
 
 
-def test_parts_that_are_joined_while_they_are_read_are_told_once(bucket: Bucket) -> None:
+def test_parts_joined_while_they_are_read_are_reported_once(bucket: Bucket) -> None:
     bucket.put("00000/000000000000010.jsonl", [10, 20])
     bucket.put("00000/000000000000030.jsonl", [30])
     bucket.joined = {
@@ -100,4 +100,4 @@ def test_parts_that_are_joined_while_they_are_read_are_told_once(bucket: Bucket)
         "00000/000000000000030.jsonl": "00000.jsonl",
     }
 
-    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == [10, 20, 30]  # type: ignore[arg-type]  # a stand-in
+    assert [line["offset"] for line in result_lines(bucket, "b", FOLDER)] == [10, 20, 30]  # type: ignore[arg-type]  # a fake

@@ -62,7 +62,7 @@ def commit(store: CampaignStore, owner: str, offset: int, to: int, *, is_last: b
     return store.commit(ID, 0, owner, offset=offset, to=to, next_rows=20, is_last=is_last, counts=counts)
 
 
-def test_a_piece_belongs_to_one_worker(store: CampaignStore) -> None:
+def test_piece_is_held_by_one_worker(store: CampaignStore) -> None:
     first, second = (store.take(ID, 0, 1, owner) for owner in ("a", "b"))
 
     assert (first.status, first.offset, first.rows) == ("taken", -1, 10)
@@ -75,11 +75,11 @@ def test_a_piece_belongs_to_one_worker(store: CampaignStore) -> None:
     assert store.release(ID, 0, "a", due=0, has_waited=True) is None
 
 
-def test_a_block_is_counted_once_however_often_it_is_committed(store: CampaignStore) -> None:
+def test_block_is_counted_once_even_if_committed_twice(store: CampaignStore) -> None:
     store.take(ID, 0, 1, "a")
 
     assert commit(store, "a", -1, 100).state == "running"
-    assert commit(store, "a", -1, 100).state == "running"  # the answer was lost
+    assert commit(store, "a", -1, 100).state == "running"  # the reply was lost
     assert commit(store, "a", -1, 200) is None
     assert commit(store, "a", 100, 200, is_last=True)
 
@@ -90,18 +90,18 @@ def test_a_block_is_counted_once_however_often_it_is_committed(store: CampaignSt
     assert store.open_pieces(ID) == [(1, 1)]
 
 
-def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: CampaignStore) -> None:
+def test_piece_without_progress_is_given_up_and_reopened_by_resume(store: CampaignStore) -> None:
     for _ in range(5):
         assert store.take(ID, 0, 1, "a").status == "taken"
         store.release(ID, 0, "a", due=0, has_waited=False)
     assert store.take(ID, 0, 1, "a").status == "failed"
     assert store.get(ID).number("failed") == 1
     assert store.open_pieces(ID) == [(1, 1)]
-    assert store.get(ID).problem == ""  # the other piece goes on
+    assert store.get(ID).problem == ""  # the other piece continues
     for _ in range(4):
         store.take(ID, 1, 1, "b")
-        store.release(ID, 1, "b", due=0, has_waited=False, problem="OSS is away")
-    assert store.get(ID).problem == "OSS is away"
+        store.release(ID, 1, "b", due=0, has_waited=False, problem="OSS is down")
+    assert store.get(ID).problem == "OSS is down"
 
     plan = store.reopen(ID, "running")
 
@@ -112,17 +112,17 @@ def test_a_piece_without_progress_is_given_up_and_resume_takes_it_up(store: Camp
     assert store.take(ID, 0, 3, "a").status == "taken"
 
 
-def test_waiting_is_no_failed_attempt(store: CampaignStore) -> None:
+def test_waiting_is_not_a_failed_attempt(store: CampaignStore) -> None:
     for turn in range(1, 20):
         assert store.take(ID, 0, turn, "a").status == "taken"
         store.release(ID, 0, "a", due=1, has_waited=True)
 
 
-def test_a_call_whose_answer_was_lost_is_answered_alike_the_second_time(store: CampaignStore) -> None:
+def test_call_gets_the_same_reply_when_repeated_after_its_reply_was_lost(store: CampaignStore) -> None:
     assert [store.take(ID, 0, 1, "a").status for _ in range(2)] == ["taken"] * 2
     assert [commit(store, "a", -1, 100).state for _ in range(2)] == ["running"] * 2
     assert [store.release(ID, 0, "a", due=1, has_waited=True) for _ in range(2)] == [1, 1]
-    assert store.renew(ID, 0, "a") is None  # it was given back
+    assert store.renew(ID, 0, "a") is None  # it was released
     assert store.working_pieces(ID).working == 0
     for _ in range(4):  # a fifth attempt without progress would be the last
         assert store.take(ID, 0, 2, "b").status == "taken"
@@ -130,7 +130,7 @@ def test_a_call_whose_answer_was_lost_is_answered_alike_the_second_time(store: C
     assert store.get(ID).counts["accepted"] == 10
 
 
-def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
+def test_pause_lets_a_piece_finish_its_block(store: CampaignStore) -> None:
     store.take(ID, 0, 1, "a")
 
     store.pause(ID)
@@ -140,18 +140,18 @@ def test_a_pause_lets_a_piece_end_with_its_block(store: CampaignStore) -> None:
     assert store.take(ID, 0, 3, "b").offset == 100
 
 
-def test_a_resume_does_not_wait_for_moments_that_nobody_will_use(store: CampaignStore) -> None:
+def test_resume_does_not_wait_for_moments_reserved_before_the_pause(store: CampaignStore) -> None:
     waits = [store.reserve(ID, 1000, 60).wait for _ in range(6)]
     assert waits[-1] == pytest.approx(50, abs=1)
 
     store.pause(ID)
     store.reopen(ID, "running")
 
-    # Workers that wait for a near moment send their blocks: the pace counts these.
+    # Workers that wait for a near moment still send their blocks, which count for the pace.
     assert store.reserve(ID, 1000, 60).wait == pytest.approx(5, abs=1)
 
 
-def test_a_cancelled_campaign_does_not_run_again(store: CampaignStore) -> None:
+def test_cancelled_campaign_cannot_be_resumed(store: CampaignStore) -> None:
     store.reopen(ID, "cancelled")
 
     with pytest.raises(CampaignConflict):
@@ -164,7 +164,7 @@ def test_a_cancelled_campaign_does_not_run_again(store: CampaignStore) -> None:
         store.pause("nothing")
 
 
-def test_blocks_get_moments_that_keep_the_pace_and_another_pace_counts_at_once(store: CampaignStore) -> None:
+def test_moments_of_blocks_keep_the_pace_and_a_new_pace_applies_at_once(store: CampaignStore) -> None:
     waits = [store.reserve(ID, 2000, 600).wait for _ in range(4)]
     assert waits == pytest.approx([0, 20, 40, 60], abs=10)
     for _ in range(30):
@@ -177,7 +177,7 @@ def test_blocks_get_moments_that_keep_the_pace_and_another_pace_counts_at_once(s
     assert [store.reserve(ID, 2000, 600).wait for _ in range(3)] == [0, 0, 0]
 
 
-def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
+def test_rate_covers_recent_seconds_and_counts_only_sent_targets(
     store: CampaignStore, redis_server: RedisServer
 ) -> None:
     store.take(ID, 0, 1, "a")
@@ -206,7 +206,7 @@ def test_the_rate_is_that_of_the_last_while_and_counts_what_went_out(
     assert window == [b"300", b"30"]
 
 
-def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
+def test_live_worker_keeps_its_piece_and_a_silent_one_has_stalled(
     store: CampaignStore, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_push.campaign.store.LEASE_SECONDS", 800.0)
@@ -237,25 +237,25 @@ def test_a_worker_that_lives_keeps_its_piece_and_one_that_does_not_has_stalled(
     assert store.working_pieces(ID).working == 1
 
 
-def test_a_campaign_whose_listing_failed_is_listed_once_it_is_started_again(
+def test_campaign_whose_listing_failed_is_listed_when_it_is_started_again(
     store: CampaignStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(redis.Redis, "zadd", lost)
+        patched.setattr(redis.Redis, "zadd", disconnect)
         with pytest.raises(StoreUnavailable):
             start(store, "late")
 
     assert not start(store, "late").is_new
     assert start(store).number == 1
 
-    assert [each.fields["id"] for each in store.list_all()] == ["late", ID]
+    assert [campaign.fields["id"] for campaign in store.list_all()] == ["late", ID]
 
 
-def lost(*_: Any, **__: Any) -> None:
+def disconnect(*_: Any, **__: Any) -> None:
     raise redis.ConnectionError
 
 
-def test_a_campaign_of_a_newer_version_is_read_without_what_only_that_knows(
+def test_campaign_of_a_newer_version_is_read_without_its_new_fields(
     store: CampaignStore, redis_server: RedisServer
 ) -> None:
     audience = PLAIN["audience"] | {"sheet": 2}
@@ -266,10 +266,10 @@ def test_a_campaign_of_a_newer_version_is_read_without_what_only_that_knows(
     campaign = store.get(ID).campaign
 
     assert campaign == Campaign.parse(PLAIN | {"window": DOCUMENT["window"]}, SETTINGS)
-    assert [each.fields["id"] for each in store.list_all()] == [ID]
+    assert [campaign.fields["id"] for campaign in store.list_all()] == [ID]
 
 
-def test_a_task_of_a_newer_version_is_read_without_what_only_that_knows() -> None:
+def test_task_of_a_newer_version_is_read_without_its_new_fields() -> None:
     task = PieceTask(campaign=ID, run="abc", piece=1, turn=2)
     event = {"campaignTask": {**asdict(task), "newThing": 1}}
 
@@ -287,14 +287,14 @@ def test_a_task_of_a_newer_version_is_read_without_what_only_that_knows() -> Non
         {"n.rows": "-1"},
     ],
 )
-def test_a_campaign_that_cannot_be_read_hides_no_other(
+def test_unreadable_campaign_does_not_hide_others(
     store: CampaignStore, redis_server: RedisServer, changes: dict[str, str]
 ) -> None:
     start(store, "odd")
     with redis.Redis.from_url(redis_server.url) as admin:
         admin.hset(KEY.replace(ID, "odd"), mapping=changes)
 
-    assert [each.fields["id"] for each in store.list_all()] == [ID]
+    assert [campaign.fields["id"] for campaign in store.list_all()] == [ID]
     if "document" in changes:
         with pytest.raises(StoreUnavailable, match="this version cannot read campaign odd"):
             _ = store.get("odd").campaign
@@ -303,7 +303,7 @@ def test_a_campaign_that_cannot_be_read_hides_no_other(
             store.get("odd").check()
 
 
-def test_what_has_ended_is_neither_paused_nor_cancelled(store: CampaignStore) -> None:
+def test_ended_campaign_is_neither_paused_nor_cancelled(store: CampaignStore) -> None:
     for piece in (0, 1):
         store.take(ID, piece, 1, "a")
         counts = {"rows": 10, "accepted": 10, "bytes": 500}
@@ -317,24 +317,22 @@ def test_what_has_ended_is_neither_paused_nor_cancelled(store: CampaignStore) ->
         store.reopen(ID, "cancelled")
     with pytest.raises(CampaignConflict, match="stopped was cancelled: nothing is left to pause"):
         store.pause("stopped")
-    assert store.reopen("stopped", "cancelled")  # asked again, as by a caller that got no response
+    assert store.reopen("stopped", "cancelled")  # repeated, as by a caller that got no response
     assert store.reopen(ID, "running") is None
     assert store.get(ID).state == "done"
 
 
-def test_a_key_of_another_type_hides_no_other_campaign(
-    store: CampaignStore, redis_server: RedisServer
-) -> None:
+def test_key_of_another_type_does_not_hide_campaigns(store: CampaignStore, redis_server: RedisServer) -> None:
     start(store, "odd")
     with redis.Redis.from_url(redis_server.url) as admin:
         admin.set(KEY.replace(ID, "odd"), "x")
 
-    assert [each.fields["id"] for each in store.list_all()] == [ID]
+    assert [campaign.fields["id"] for campaign in store.list_all()] == [ID]
     with pytest.raises(StoreUnavailable):
         store.get("odd")
 
 
-def test_two_stages_that_share_a_redis_have_campaigns_of_their_own(
+def test_stages_that_share_a_redis_have_separate_campaigns(
     store: CampaignStore, redis_server: RedisServer
 ) -> None:
     staging = CampaignStore(redis_server.url, sender=SENDER.replace("prod", "staging"))
@@ -347,10 +345,10 @@ def test_two_stages_that_share_a_redis_have_campaigns_of_their_own(
     staging.close()
 
     assert not store.get(ID).is_cancelled
-    assert [each.fields["id"] for each in store.list_all()] == [ID]
+    assert [campaign.fields["id"] for campaign in store.list_all()] == [ID]
 
 
-def test_every_function_of_a_stage_finds_the_campaigns_of_the_one_that_works_on_them(
+def test_all_functions_of_a_stage_share_the_campaigns_of_their_worker(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PUSH_LEDGER_URL", redis_server.url)
@@ -367,18 +365,18 @@ def test_every_function_of_a_stage_finds_the_campaigns_of_the_one_that_works_on_
     assert store_in("http-staging", "work-staging") is not own
 
 
-def test_throttling_slows_everybody(store: CampaignStore) -> None:
+def test_throttling_slows_all_campaigns(store: CampaignStore) -> None:
     assert store.reserve_requests(400, None, 5).wait == 0
     store.slow()
-    store.slow()  # once a second
+    store.slow()  # no effect: at most once a second
 
     waits = [store.reserve_requests(4000, None, 600).wait for _ in range(4)]
-    assert waits == pytest.approx([0, 20, 40, 60], abs=10)  # half of the 400 that went out a second
+    assert waits == pytest.approx([0, 20, 40, 60], abs=10)  # half of the 400 that were sent in a second
     assert store.reserve_requests(4000, 20, 600).wait == pytest.approx(80, abs=10)
-    assert store.reserve_requests(4000, 20, 600).wait == pytest.approx(280, abs=10)  # `PUSH_PACE` is less
+    assert store.reserve_requests(4000, 20, 600).wait == pytest.approx(280, abs=10)  # `PUSH_PACE` is lower
 
 
-def test_single_pushes_pass_and_campaigns_wait_for_them(
+def test_single_pushes_do_not_wait_but_campaigns_wait_for_them(
     store: CampaignStore, redis_server: RedisServer
 ) -> None:
     settings = Settings(
@@ -396,7 +394,7 @@ def test_single_pushes_pass_and_campaigns_wait_for_them(
     assert store.reserve_requests(1, 1, 60).wait == pytest.approx(30, abs=15)
 
 
-def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
+def test_unreachable_redis_is_reported_without_its_address() -> None:
     store = CampaignStore("redis://127.0.0.1:9/0", sender=SENDER, retries=0)
 
     with pytest.raises(StoreUnavailable, match="the Redis of campaigns failed") as error:
@@ -404,14 +402,16 @@ def test_a_redis_that_is_not_there_is_an_error_of_its_own() -> None:
     assert "127.0.0.1" not in str(error.value)
 
 
-def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_server: RedisServer) -> None:
+def test_documented_permissions_suffice_and_a_missing_one_is_a_permanent_error(
+    redis_server: RedisServer,
+) -> None:
     page = (Path(__file__).resolve().parents[3] / "docs" / "ledger.md").read_text("utf-8")
     lines = re.findall(r"^ACL SETUSER pushes (.+)$", page, re.MULTILINE)
     assert len(lines) == 2
     url = redis_server.url.replace("redis://", "redis://pushes:password@")
     with redis.Redis.from_url(redis_server.url) as admin:
-        for number, rights in enumerate(lines):
-            admin.execute_command("ACL", "SETUSER", "pushes", *rights.split())
+        for number, permissions in enumerate(lines):
+            admin.execute_command("ACL", "SETUSER", "pushes", *permissions.split())
             store = CampaignStore(url, sender=SENDER)
             if number == 0:
                 with pytest.raises(StoreUnavailable, match=r"lacks permissions.*docs/ledger\.md") as error:
@@ -419,7 +419,7 @@ def test_the_documented_rights_are_enough_and_a_missing_one_is_permanent(redis_s
                 assert error.value.is_permanent
                 store.close()
         assert start(store).is_new
-        assert [each.fields["id"] for each in store.list_all()] == [ID]
+        assert [campaign.fields["id"] for campaign in store.list_all()] == [ID]
         store.take(ID, 0, 1, "a")
         commit(store, "a", -1, 100)
         assert store.renew(ID, 0, "a") == "running"
