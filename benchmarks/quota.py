@@ -92,7 +92,7 @@ def _batches(port: int, parent: Connection) -> None:
 
 def origin_of(group: Path | None) -> str:
     """Return how a figure with the quota was obtained."""
-    return "in a cgroup with that quota" if group else "computed: CPU time takes so much longer"
+    return "in a cgroup with that quota" if group else "computed from the CPU time"
 
 
 def derived(wall: float, cpu: float) -> float:

@@ -1,3 +1,5 @@
+"""The examples, tables and lists of README.md match the project."""
+
 from __future__ import annotations
 
 import json

@@ -61,7 +61,7 @@ worker had claimed become unknown after this time."""
 BEGIN_SECONDS = 6.0
 """How long requests of a round are begun; the rest of the round is for the last responses."""
 WATCH_SECONDS = 10.0
-"""Added to the delay of each further task that watches a piece held by another task."""
+"""Added to the delay of each further task that waits for another one to release the piece."""
 MARGIN_SECONDS = 5.0
 """Reserved at the end of an invocation to write results, commit and submit the next task."""
 THROTTLE_SECONDS = 1.0
@@ -69,7 +69,7 @@ THROTTLE_SECONDS = 1.0
 MAX_THROTTLE_SECONDS = 3600.0
 """Longest wait that mPaaS can request; then one piece tries again."""
 RETRIED_SHARE = 0.1
-"""Share of a block's requests that were retried, above which mPaaS receives too many."""
+"""Share of retried requests in a block above which mPaaS receives too many."""
 SENT = ("accepted", "refused", "unknown", "failed")
 """Fates of rows whose requests were sent."""
 OWN_CODES = {"NotSent", "InProgress", "LedgerDown", "LedgerUnreadable", "Failed"}

@@ -42,7 +42,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         " address is loopback or --header sets Authorization (authType: jwt). Exit codes: 0 status below 400;"
         " 1 another status, or not sent; 4 no response: it may have been processed.",
     )
-    command.add_argument("method", metavar="METHOD", nargs="?", help="GET, or POST with --data, by default")
+    command.add_argument("method", metavar="METHOD", nargs="?", help="default: GET, or POST with --data")
     command.add_argument("path", metavar="PATH", help="such as /v1/health or /v1/pushes?dryRun=true")
     command.add_argument("--url", metavar="URL", help="of the HTTP trigger; PUSH_HTTP_URL by default")
     command.add_argument("--data", metavar="FILE", help="the JSON to send; - for standard input")

@@ -59,14 +59,14 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     ):
         action = actions.add_parser(name, help=text, description=_sentence(text), epilog=codes)
         action.add_argument("file", metavar="FILE", help="the campaign, JSON or YAML; - for standard input")
-        action.add_argument("--audience", metavar="FILE", type=Path, help="the audience, on this machine")
+        action.add_argument("--audience", metavar="FILE", type=Path, help="local file of the audience")
         _add_url(action)
         action.set_defaults(run=run)
         if name == "check":
             interval = (
                 f"seconds between progress lines when output is not a terminal, by default {LINE_SECONDS:.0f}"
             )
-            action.add_argument("--progress", type=float, metavar="S", help=interval)
+            action.add_argument("--progress", type=float, metavar="SECONDS", help=interval)
         if name == "start":
             replace = "overwrite a different file in OSS that no campaign needs any longer"
             action.add_argument("--replace", action="store_true", help=replace)

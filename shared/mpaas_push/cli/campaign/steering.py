@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 90.0
 UNAVAILABLE = (NoResponse, NotConnected, CampaignUnavailable)
 """Errors after which a campaign is polled again: the function may recover."""
 STOPPED = {"done", "cancelled", "incomplete", "paused"}
-"""States in which a campaign does not go on by itself."""
+"""States in which a campaign does not continue by itself."""
 EXIT_CODES = {"cancelled": FAILED, "incomplete": FAILED, "paused": UNFINISHED}
 
 
@@ -88,10 +88,11 @@ def show(campaign: dict[str, Any]) -> None:
     if opens := campaign.get("opensAt"):
         print(f"  its window opens at {opens}")
     if stalled := campaign.get("piecesStalled"):
-        verb, pronoun = ("waits", "its") if stalled == 1 else ("wait", "their")
-        pieces = f"{stalled:,} of {counted(campaign['pieces'], 'pieces')} {verb} for another worker"
-        until = f"the first can be taken over at {campaign['stalledUntil']}"
-        print(f"  {pieces}: {pronoun} own is silent, and {until}")
+        verb = "waits" if stalled == 1 else "wait"
+        takeover = f"which may replace a silent one at {campaign['stalledUntil']}"
+        print(
+            f"  {stalled:,} of {counted(campaign['pieces'], 'pieces')} {verb} for another worker, {takeover}"
+        )
     if campaign.get("problem"):
         print(f"  {campaign['problem']}")
     if campaign.get("cancelling"):
