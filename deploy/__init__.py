@@ -1,1 +1,1 @@
-"""Deployment of the project: runs on a laptop or in CI, never deployed itself."""
+"""Deploys the project from a laptop or CI; never deployed itself."""

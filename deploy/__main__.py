@@ -1,6 +1,6 @@
 """`python -m deploy COMMAND --stage STAGE`: manage and inspect a deployment.
 
-Exit codes: 0 done; 1 something failed or differs; 2 something is missing, and nothing was changed;
+Exit codes: 0 success; 1 a step failed or the cloud differs; 2 something is missing and nothing was changed;
 130 interrupted.
 """
 
@@ -23,7 +23,7 @@ from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
 from deploy.releases import NO_GIT, Release, git, live_release, previous_release, releases
-from deploy.removal import delete_functions_that_left, make_deletable, removals
+from deploy.removal import delete_orphaned_functions, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
 from deploy.surroundings import surroundings
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130
-"""Exit code of a command that was interrupted, as shells have it."""
+"""Exit code of an interrupted command, as in shells."""
 
 
 class NothingChanged(PushError):
-    """Something is missing or was not confirmed; nothing was changed in the cloud."""
+    """Something is missing or not confirmed; nothing was changed in the cloud."""
 
 
 def plan_stage(stage: Stage, package: Path | None) -> int:
     """Show what a deployment would change, without changing anything."""
-    _want_settings(stage)
+    _require_settings(stage)
     cloud = stage.cloud()
     version = find_layer(stage, cloud, package or build(stage.runtime))
     planned: list[Difference] = []
@@ -52,18 +52,18 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         planned.append(Difference(function=stage.layer, what="layer", change="add", after="a new version"))
         version = max((int(layer["version"]) for layer in cloud.layer_versions(stage.layer)), default=0) + 1
     planned += differences(stage.with_layer(stage.layer_arn(version)).plans(), cloud)
-    looked = True
+    orphans_checked = True
     try:
         planned += removals(stage, cloud)
     except CloudRefused as error:
-        looked = False
-        print(f"note: could not look for functions that {stage.descriptor.name} no longer has: {error}")
+        orphans_checked = False
+        print(f"note: could not check for functions that {stage.descriptor.name} no longer has: {error}")
     findings = preflight(stage)
-    for lack in findings.lacking:
-        print(f"missing: {lack}")
-    for what in findings.unasked:
+    for text in findings.missing:
+        print(f"missing: {text}")
+    for what in findings.unverified:
         print(f"note: could not check whether {what} exists")
-    around, unasked = surroundings(stage)
+    around, uncompared = surroundings(stage)
     if planned:
         print_differences(planned)
         changes = "1 change" if len(planned) == 1 else f"{len(planned)} changes"
@@ -74,11 +74,11 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
             "not changed by make deploy: make prepare changes queues,"
             " an administrator changes role and EventBridge"
         )
-    for what in unasked:
+    for what in uncompared:
         print(f"note: could not compare {what}")
-    if not planned and not around and not findings.lacking:
-        seen = looked and not findings.unasked and not unasked
-        print("nothing would change" + ("" if seen else " in what could be seen"))
+    if not planned and not around and not findings.missing:
+        complete = orphans_checked and not findings.unverified and not uncompared
+        print("nothing would change" + ("" if complete else " in the parts that could be read"))
     return 0
 
 
@@ -92,7 +92,7 @@ def deploy_stage(stage: Stage, package: Path | None, *, unchecked: bool) -> int:
 
 def list_versions(stage: Stage) -> int:
     """List the releases, latest first."""
-    _want_settings(stage, ACCOUNT_SETTINGS)
+    _require_settings(stage, ACCOUNT_SETTINGS)
     cloud, names = stage.cloud(), _names(stage)
     history, live = releases(cloud, names), live_release(cloud, names)
     if not history:
@@ -114,21 +114,23 @@ def list_versions(stage: Stage) -> int:
 
 def roll_back(stage: Stage) -> int:
     """Deploy the previous release again: its commit, its triggers, its version of the layer."""
-    _want_settings(stage)
+    _require_settings(stage)
     cloud, names = stage.cloud(), _names(stage)
     history, live = releases(cloud, names), live_release(cloud, names)
     if not history:
         raise NothingChanged(f"{stage.name} has no release yet: make deploy creates one")
     if live is None:
         raise NothingChanged(
-            f"the functions of {stage.name} are of several releases, since a deployment was interrupted:"
+            f"the functions of {stage.name} belong to several releases because a deployment was interrupted:"
             " run make deploy again"
         )
     target = previous_release(history, live)
     if target is None:
         raise NothingChanged("there is no previous release")
     if not target.is_committed:
-        raise NothingChanged(f"the release of {target.at:%Y-%m-%d %H:%M} was not committed ({target.commit})")
+        raise NothingChanged(
+            f"the release of {target.at:%Y-%m-%d %H:%M} is not fully committed ({target.commit})"
+        )
     if all(int(layer["version"]) != target.layer for layer in cloud.layer_versions(stage.layer)):
         raise NothingChanged(
             f"version {target.layer} of {stage.layer} was deleted: check out {target.commit} and deploy it"
@@ -136,52 +138,52 @@ def roll_back(stage: Stage) -> int:
     print(f"rolling back from {live} to {target}")
     with _checkout(stage.folder, target.commit) as folder:
         now = datetime.now(timezone.utc).replace(microsecond=0)
-        then = Stage(name=stage.name, folder=folder, env=stage.env)
-        _check(then)
-        deploy(then, target.layer, release=Release(commit=target.commit, layer=target.layer, at=now))
+        target_stage = Stage(name=stage.name, folder=folder, env=stage.env)
+        _check(target_stage)
+        deploy(target_stage, target.layer, release=Release(commit=target.commit, layer=target.layer, at=now))
     return 0
 
 
-def remove_stage(stage: Stage, *, agreed: bool) -> int:
+def remove_stage(stage: Stage, *, confirmed: bool) -> int:
     """Remove functions and triggers, and verify that none is left."""
-    _want_settings(stage, ACCOUNT_SETTINGS)
-    _want_s(stage)
-    if not agreed and not _agrees(stage):
+    _require_settings(stage, ACCOUNT_SETTINGS)
+    _require_s(stage)
+    if not confirmed and not _confirm(stage):
         raise NothingChanged(
-            f"the answer was not {stage.name}; --yes (make: ARGS=--yes) removes without asking"
+            f"the confirmation was not {stage.name}; --yes (make: ARGS=--yes) removes without confirmation"
         )
     cloud = stage.cloud()
     for name in _names(stage):
         if cloud.function(name) is not None:
             make_deletable(cloud, name)
-    deleted = delete_functions_that_left(stage, cloud)
+    deleted = delete_orphaned_functions(stage, cloud)
     for name, error in (deleted or {}).items():
         if error:
             print(f"{name}: {error}", file=sys.stderr)
     names = [*_names(stage), *(deleted or ())]
     code = stage.serverless().remove()
-    left = [name for name in names if cloud.function(name) is not None]
-    for name in left:
+    remaining = [name for name in names if cloud.function(name) is not None]
+    for name in remaining:
         triggers = ", ".join(cloud.triggers(name)) or "none"
-        print(f"still there: {name} (triggers: {triggers})", file=sys.stderr)
-    if left:
-        raise DeploymentFailed(f"not everything was removed; s ended with {code}: see its output above")
+        print(f"not removed: {name} (triggers: {triggers})", file=sys.stderr)
+    if remaining:
+        raise DeploymentFailed(f"not everything was removed; s exited with {code}: see its output above")
     if deleted is None:
         raise DeploymentFailed(
-            f"the functions of {stage.descriptor.name} are removed;"
-            " those that it no longer has were not looked for"
+            f"the functions of {stage.descriptor.name} are removed; could not check for functions that it no"
+            " longer has"
         )
-    print(f"removed and read back: no function of {stage.name} is left; queues, role and layers stay")
+    print(f"removed and read back: no function of {stage.name} is left; queues, role and layers remain")
     return 0
 
 
 def follow_logs(stage: Stage, resource: str) -> int:
     """Follow the logs of a function until interrupted."""
-    _want_settings(stage, ACCOUNT_SETTINGS)
-    _want_s(stage)
+    _require_settings(stage, ACCOUNT_SETTINGS)
+    _require_s(stage)
     if resource not in stage.functions:
         known = ", ".join(stage.functions)
-        raise NothingChanged(f"{stage.descriptor.name} has no function {resource}: it has {known}")
+        raise NothingChanged(f"{stage.descriptor.name} has no function {resource}; its functions are {known}")
     return min(stage.serverless().logs(resource), 1)
 
 
@@ -189,26 +191,26 @@ def _names(stage: Stage) -> list[str]:
     return [function.function_name for function in stage.functions.values()]
 
 
-def _want_settings(stage: Stage, names: tuple[str, ...] | None = None) -> None:
-    if lacks := stage.lacking() if names is None else stage.lacking(names):
-        raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in lacks))
+def _require_settings(stage: Stage, names: tuple[str, ...] | None = None) -> None:
+    if faults := stage.setting_faults() if names is None else stage.setting_faults(names):
+        raise NothingChanged("\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
-def _want_s(stage: Stage) -> None:
-    if lack := missing_command(stage.env):
-        raise NothingChanged(lack)
+def _require_s(stage: Stage) -> None:
+    if text := missing_command(stage.env):
+        raise NothingChanged(text)
 
 
 def _check(stage: Stage, *, unchecked: bool = False) -> None:
     findings = preflight(stage)
-    for what in findings.unasked:
+    for what in findings.unverified:
         print(f"note: could not check whether {what} exists", file=sys.stderr)
-    if findings.lacking and (not unchecked or stage.lacking()):
-        raise NothingChanged("\n" + "\n".join(f"  - {lack}" for lack in findings.lacking))
+    if findings.missing and (not unchecked or stage.setting_faults()):
+        raise NothingChanged("\n" + "\n".join(f"  - {text}" for text in findings.missing))
 
 
-def _agrees(stage: Stage) -> bool:
-    """Ask for the name of the stage as confirmation; without an answer there is none."""
+def _confirm(stage: Stage) -> bool:
+    """Ask for the name of the stage as confirmation; return whether it was entered."""
     print(f"This removes the functions and triggers of the stage {stage.name} from the cloud.")
     try:
         return input(f"Type {stage.name} to continue: ").strip() == stage.name
@@ -218,17 +220,17 @@ def _agrees(stage: Stage) -> bool:
 
 @contextmanager
 def _checkout(project: Path, commit: str) -> Iterator[Path]:
-    """Check out a commit of the project's repository, and yield the folder of the project in it."""
-    within = git(project, "rev-parse", "--show-prefix").stdout.strip()
+    """Check out a commit of the project's repository, and yield the project's folder in it."""
+    prefix = git(project, "rev-parse", "--show-prefix").stdout.strip()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "checkout"
         result = git(project, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         if result.returncode == NO_GIT:
-            raise NothingChanged("git is not installed, which checks out the earlier commit")
+            raise NothingChanged("git is not installed; it is needed to check out the earlier commit")
         if result.returncode:
             raise NothingChanged(f"commit {commit} is not in this repository: fetch it first")
         try:
-            yield folder / within
+            yield folder / prefix
         finally:
             git(project, "worktree", "remove", "--force", str(folder))
 
@@ -247,7 +249,9 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--stage", default="dev", help="default: dev")
-        command.add_argument("--folder", type=Path, default=ROOT, help="the project; default: this one")
+        command.add_argument(
+            "--folder", type=Path, default=ROOT, help="the project's folder; default: this repository"
+        )
         if name in {"plan", "deploy"}:
             command.add_argument("--layer", type=Path, help="a package from `make layer`; default: build one")
         if name == "deploy":
@@ -286,7 +290,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "rollback":
         return roll_back(stage)
     if options.command == "remove":
-        return remove_stage(stage, agreed=options.yes)
+        return remove_stage(stage, confirmed=options.yes)
     return follow_logs(stage, options.function)
 
 

@@ -20,7 +20,7 @@ def pack(folder: Path, path: Path, inside: str = "", *, bytecode: bool = False) 
         folder: The folder, packed recursively.
         path: The zip.
         inside: Folder in the zip, with a trailing slash; by default the top.
-        bytecode: Keep `__pycache__`, which is otherwise a leftover of running the files.
+        bytecode: Include `__pycache__`, which is otherwise left out.
     """
     files = {
         file.relative_to(folder).as_posix(): file
@@ -31,7 +31,7 @@ def pack(folder: Path, path: Path, inside: str = "", *, bytecode: bool = False) 
         for name in sorted(files):
             entry = zipfile.ZipInfo(inside + name, _FIRST_TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, whatever runs the build
+            entry.create_system = 3  # Unix, on every build machine
             entry.external_attr = 0o100644 << 16
             packed.writestr(entry, files[name].read_bytes())
 

@@ -37,7 +37,7 @@ TIMEOUT_MILLISECONDS = 20_000
 CODE_BYTES = 100 << 20
 """Largest code package that is read back."""
 CONCURRENT = "ConcurrentUpdateError"
-"""Code of a change that was refused because of another one at the same time."""
+"""Code of a change that was refused because another one was in progress."""
 RETRIES = RetryOptions(
     retry_condition=[
         RetryCondition(
@@ -55,10 +55,10 @@ RETRIES = RetryOptions(
         )
     ]
 )
-"""A call is repeated after 5xx and 429, and if another change was under way: four times within some 6 s,
-or when the response says."""
+"""A call is retried after 5xx and 429, and if another change is in progress: four times within about 6 s, or
+at the times that the responses request."""
 LATEST = "LATEST"
-"""The qualifier of what was deployed last, which all triggers call."""
+"""The qualifier of the last deployed code, which all triggers call."""
 PAGE = 100
 """Most items in one page of a listing."""
 
@@ -128,33 +128,33 @@ class Cloud:
 
     def reserved_concurrency(self, name: str) -> int | None:
         """Return the reserved concurrency of a function."""
-        answer = self._get("get_concurrency_config", name)
-        return answer.reserved_concurrency if answer else None
+        response = self._get("get_concurrency_config", name)
+        return response.reserved_concurrency if response else None
 
     def provision_config(self, name: str) -> dict[str, Any] | None:
-        """Return which instances of a function are kept warm."""
+        """Return the configuration of the instances that a function keeps warm."""
         request = models.GetProvisionConfigRequest(qualifier=LATEST)
         return _as_dict(self._get("get_provision_config", name, request))
 
     def scaling_config(self, name: str) -> dict[str, Any] | None:
-        """Return the least instances of a function, which are not combined with `provision_config`."""
+        """Return the minimum instances of a function, an alternative to `provision_config`."""
         request = models.GetScalingConfigRequest(qualifier=LATEST)
         return _as_dict(self._get("get_scaling_config", name, request))
 
     def vpc_bindings(self, name: str) -> list[str]:
-        """Return the VPCs from which a function may be called, beside the internet."""
-        answer = self._get("list_vpc_bindings", name)
-        return list(answer.vpc_ids or ()) if answer else []
+        """Return the VPCs from which a function may be called, in addition to the internet."""
+        response = self._get("list_vpc_bindings", name)
+        return list(response.vpc_ids or ()) if response else []
 
     def delete_provision_config(self, name: str) -> None:
-        """Keep no instances of a function warm."""
+        """Stop keeping instances of a function warm."""
         request = models.DeleteProvisionConfigRequest(qualifier=LATEST)
-        self._do("delete_provision_config", name, request)
+        self._delete("delete_provision_config", name, request)
 
     def delete_scaling_config(self, name: str) -> None:
-        """Let a function have no least instances."""
+        """Delete the minimum instances of a function."""
         request = models.DeleteScalingConfigRequest(qualifier=LATEST)
-        self._do("delete_scaling_config", name, request)
+        self._delete("delete_scaling_config", name, request)
 
     def code(self, name: str) -> dict[str, bytes]:
         """Return the files of a function's code by path.
@@ -162,8 +162,8 @@ class Cloud:
         Raises:
             CloudRefused: the package cannot be downloaded.
         """
-        answer = self._get("get_function_code", name, models.GetFunctionCodeRequest())
-        return _files(answer.url) if answer else {}
+        response = self._get("get_function_code", name, models.GetFunctionCodeRequest())
+        return _files(response.url) if response else {}
 
     def layer_versions(self, layer: str) -> list[dict[str, Any]]:
         """Return the versions of a layer, the newest first."""
@@ -172,7 +172,7 @@ class Cloud:
 
     def delete_layer_version(self, layer: str, version: int) -> None:
         """Delete a version of a layer; functions that use it keep running."""
-        self._do("delete_layer_version", layer, str(version))
+        self._delete("delete_layer_version", layer, str(version))
 
     def functions(self) -> list[dict[str, Any]]:
         """Return every function of the account in this region."""
@@ -180,9 +180,9 @@ class Cloud:
         token: str | None = None
         while True:
             request = models.ListFunctionsRequest(limit=PAGE, next_token=token)
-            answer = self._call("list_functions", request)
-            functions += [function.to_map() for function in answer.functions]
-            if not (token := answer.next_token):
+            response = self._call("list_functions", request)
+            functions += [function.to_map() for function in response.functions]
+            if not (token := response.next_token):
                 return functions
 
     def publish_version(self, name: str, description: str) -> str:
@@ -217,39 +217,39 @@ class Cloud:
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete an alias; a function with an alias cannot be deleted."""
-        self._do("delete_alias", name, alias)
+        self._delete("delete_alias", name, alias)
 
     def delete_version(self, name: str, version: str) -> None:
         """Delete a published version."""
-        self._do("delete_function_version", name, version)
+        self._delete("delete_function_version", name, version)
 
     def delete_function(self, name: str) -> None:
-        """Delete a function, which must have no triggers, versions and aliases any more."""
-        self._do("delete_function", name)
+        """Delete a function, which must no longer have triggers, versions or aliases."""
+        self._delete("delete_function", name)
 
     def delete_trigger(self, name: str, trigger: str) -> None:
         """Delete a trigger."""
-        self._do("delete_trigger", name, trigger)
+        self._delete("delete_trigger", name, trigger)
 
     def _pages(
         self, action: str, name: str, request: Callable[..., Any], key: str
     ) -> Iterator[dict[str, Any]]:
         options: dict[str, Any] = {"limit": PAGE}
-        while answer := self._get(action, name, request(**options)):
-            yield from (item.to_map() for item in getattr(answer, key))
-            if token := getattr(answer, "next_token", None):
+        while response := self._get(action, name, request(**options)):
+            yield from (item.to_map() for item in getattr(response, key))
+            if token := getattr(response, "next_token", None):
                 options = {"limit": PAGE, "next_token": token}
-            elif version := getattr(answer, "next_version", None):
+            elif version := getattr(response, "next_version", None):
                 options = {"limit": PAGE, "start_version": version}
             else:
                 return
 
-    def _do(self, action: str, *arguments: Any) -> None:
-        """Delete something; it is not an error if it does not exist."""
+    def _delete(self, action: str, *arguments: Any) -> None:
+        """Call a delete action; something that does not exist is not an error."""
         self._get(action, *arguments)
 
     def _get(self, action: str, *arguments: Any) -> Any:
-        """Return the SDK's model of the response; None if something does not exist."""
+        """Return the SDK's model of the response; None if the object does not exist."""
         try:
             return self._call(action, *arguments)
         except CloudRefused as error:
@@ -260,20 +260,20 @@ class Cloud:
     def _call(self, action: str, *arguments: Any) -> Any:
         method = getattr(self._client, f"{action}_with_options")
         try:
-            answer = method(*arguments, {}, self._options)
+            response = method(*arguments, {}, self._options)
         except AlibabaCloudException as error:
             code = str(error.code or "").rpartition(".")[2] if error.status_code else ""
             raise CloudRefused(action, code, error.status_code or 0, error.request_id or "") from None
         except Exception as error:  # the SDK raises classes of three packages
             raise CloudRefused(action, type(error).__name__, 0) from None
-        body = getattr(answer, "body", None)
+        body = getattr(response, "body", None)
         if body is None and not action.startswith("delete_"):
             raise CloudRefused(action, "response without an object", 0)
         return body
 
 
-def _as_dict(answer: Any) -> dict[str, Any] | None:
-    return None if answer is None else dict(answer.to_map())
+def _as_dict(response: Any) -> dict[str, Any] | None:
+    return None if response is None else dict(response.to_map())
 
 
 _DOWNLOADS = PoolManager(
@@ -284,10 +284,10 @@ _DOWNLOADS = PoolManager(
 
 def _files(url: str) -> dict[str, bytes]:
     if not str(url).startswith(("https://", "http://127.0.0.1:")):
-        raise CloudRefused("get_function_code", "address of another scheme", 0)
+        raise CloudRefused("get_function_code", "URL with an unexpected scheme", 0)
     try:
-        with closing(_DOWNLOADS.request("GET", url, preload_content=False)) as answer:
-            data = answer.read(CODE_BYTES)
+        with closing(_DOWNLOADS.request("GET", url, preload_content=False)) as response:
+            data = response.read(CODE_BYTES)
         with zipfile.ZipFile(io.BytesIO(data)) as package:
             return {name: package.read(name) for name in package.namelist() if not name.endswith("/")}
     except (HTTPError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:

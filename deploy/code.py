@@ -1,7 +1,7 @@
 """The code of functions as it is uploaded: the files of their folders, with bytecode and compiled rules.
 
-The code folder is read-only, so without them each cold start compiles the files and checks the rules again.
-Both are used only while their source is unchanged: an edit in the console takes effect.
+The code folder is read-only on Function Compute, so otherwise each cold start would compile the modules and
+check the rules. Both are used only while their source is unchanged: an edit in the console takes effect.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from mpaas_push.event_rules import BadRules, compile_rules
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["NOT_CODE", "copy_code", "to_upload"]
+__all__ = ["NOT_CODE", "copy_code", "copy_for_upload"]
 
 NOT_CODE = ("__pycache__", "*.pyc", ".DS_Store")
-"""What running and looking at the files leaves beside them."""
+"""Files that running or viewing the code creates next to it."""
 
 
 @contextmanager
-def to_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterator[Path]:
-    """Copy a descriptor, those beside it, and the code of functions; give the path of the copy.
+def copy_for_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterator[Path]:
+    """Copy a descriptor, its overlays and the code of functions; yield the path of the copied descriptor.
 
     Args:
         descriptor: The descriptor.
         folders: The functions' folders, relative to it.
-        runtime: Their runtime. The copies have no bytecode if this machine has no interpreter of it.
+        runtime: Their runtime. The copies have no bytecode if this machine has no interpreter for it.
     """
     with tempfile.TemporaryDirectory() as temporary:
         for file in descriptor.parent.glob("*.yaml"):
@@ -41,10 +41,10 @@ def to_upload(descriptor: Path, folders: Iterable[str], runtime: str) -> Iterato
         yield Path(temporary, descriptor.name)
 
 
-def _no_code(folder: str, names: list[str]) -> set[str]:
-    """Return what is not copied, also links to nothing, such as the lock of an editor.
+def _ignored(folder: str, names: list[str]) -> set[str]:
+    """Return the names that are not copied, including dangling links such as the lock of an editor.
 
-    The option of `copytree` for those takes every relative link for one, if the working directory is another.
+    The `copytree` option for dangling links resolves relative ones from the working directory.
     """
     dangling = {name for name in names if not Path(folder, name).exists()}
     return shutil.ignore_patterns(*NOT_CODE)(folder, names) | dangling
@@ -53,7 +53,7 @@ def _no_code(folder: str, names: list[str]) -> set[str]:
 def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) -> list[Path]:
     """Copy folders of functions, and compile modules and rules of the copies; return the copies.
 
-    Rules that are wrong stay as they are: the function names their faults, as `validate` does.
+    Invalid rules are copied unchanged: the function reports their faults, as `validate` does.
 
     Raises:
         BuildFailed: a file cannot be compiled.
@@ -62,8 +62,8 @@ def copy_code(source: Path, folders: Iterable[str], target: Path, runtime: str) 
         shutil.copytree(
             source / folder,
             target / folder,
-            ignore=_no_code,
-            dirs_exist_ok=True,  # a folder may lie in that of another function
+            ignore=_ignored,
+            dirs_exist_ok=True,  # a folder may be in that of another function
         )
         for folder in dict.fromkeys(map(Path, folders))  # functions may share one
     ]

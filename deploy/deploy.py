@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from deploy.archive import crc64
 from deploy.cloud import CloudRefused
-from deploy.code import to_upload
+from deploy.code import copy_for_upload
 from deploy.layer import build
 from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, live_release, record_release
-from deploy.removal import delete_functions_that_left, functions_that_left
+from deploy.removal import delete_orphaned_functions, orphaned_functions
 from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
@@ -65,26 +65,27 @@ def deploy(
     names = [plan.name for plan in plans]
     live_before = live_release(cloud, names)
     try:
-        code, left = _deploy_functions(stage, cloud, serverless)
+        code, remaining = _deploy_functions(stage, cloud, serverless)
     except CloudRefused as error:
         raise DeploymentFailed(
-            f"{error}. What s deployed is live, but was not read back, and no release was recorded:"
+            f"{error}. The deployed functions are live, but were not read back, and no release was recorded:"
             " run make deploy again"
         ) from None
-    if left:
-        live = [plan.name for plan in plans if plan.name not in {difference.function for difference in left}]
+    if remaining:
+        differing = {difference.function for difference in remaining}
+        live = [plan.name for plan in plans if plan.name not in differing]
         print(f"live as described: {', '.join(live) or 'nothing'}; not as described:")
-        print_differences(left)
+        print_differences(remaining)
         raise DeploymentFailed(
-            f"the cloud differs from {stage.descriptor.name}; s ended with {code}. Fix what it reported above"
-            " and run make deploy again: what is live stays live"
+            f"the cloud differs from {stage.descriptor.name}; s exited with {code}. Fix the errors that it"
+            " reported above and run make deploy again; live functions stay live"
         )
-    looked = _remove_functions_that_left(stage, cloud)
+    orphans_checked = _remove_orphaned_functions(stage, cloud)
     now = datetime.now(timezone.utc).replace(microsecond=0)
     code_folders = [function.code for function in stage.functions.values()]
     release = release or Release(commit=commit_of(stage.folder, code_folders), layer=layer, at=now)
     try:
-        _check_that_none_ended_meanwhile(live_before, live_release(cloud, names), stage)
+        _check_no_concurrent_deployment(live_before, live_release(cloud, names), stage)
         record_release(cloud, names, release)
     except CloudRefused as error:
         raise DeploymentFailed(
@@ -92,31 +93,32 @@ def deploy(
             " run make deploy again"
         ) from None
     _remove_old_layers(stage, cloud)
-    print(f"deployed and read back: {release}" + ("" if looked else "; not looked for: functions that left"))
+    note = f"; could not check for functions that {stage.descriptor.name} no longer has"
+    print(f"deployed and read back: {release}" + ("" if orphans_checked else note))
     if not release.is_committed:
         print("note: not everything is committed, so make rollback cannot return to this release")
 
 
 def _deploy_functions(stage: Stage, cloud: Cloud, serverless: Serverless) -> tuple[int, list[Difference]]:
-    """Deploy functions and triggers; return the exit code of `s`, and what still differs.
+    """Deploy functions and triggers; return the exit code of `s` and the remaining differences.
 
-    A trigger that the component skips makes it fail afterwards if it is a new one, and what comes after its
-    function is not deployed (deploy-component.md: Deploying): once the trigger is there, `s` runs again.
+    If the component skips a new trigger, it then fails and does not deploy the functions after it
+    (deploy-component.md: Deploying). So `s` runs again once the trigger exists.
     """
     folders = [function.code for function in stage.functions.values()]
-    with to_upload(stage.descriptor, folders, stage.runtime) as copy:
+    with copy_for_upload(stage.descriptor, folders, stage.runtime) as copy:
         for _ in range(2):
             code = serverless.deploy(copy, stage.env)
             before = list(differences(stage.plans(), cloud))
-            left = _repair(before, stage, cloud, serverless) if before else []
-            if not code or not left or len(left) == len(before):
+            remaining = _repair(before, stage, cloud, serverless) if before else []
+            if not code or not remaining or len(remaining) == len(before):
                 break
-            print(f"s stopped with {code} before the end; running it again")
-    return code, left
+            print(f"s stopped early with exit code {code}; running it again")
+    return code, remaining
 
 
-def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
-    """Delete what the descriptor no longer has.
+def _remove_orphaned_functions(stage: Stage, cloud: Cloud) -> bool:
+    """Delete the functions that the descriptor no longer has.
 
     Returns:
         Whether the key may list functions.
@@ -124,7 +126,7 @@ def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
     Raises:
         DeploymentFailed: a function could not be deleted.
     """
-    deleted = delete_functions_that_left(stage, cloud)
+    deleted = delete_orphaned_functions(stage, cloud)
     for name, error in (deleted or {}).items():
         if error is None:
             print(f"removed {name}, which {stage.descriptor.name} no longer has")
@@ -135,8 +137,8 @@ def _remove_functions_that_left(stage: Stage, cloud: Cloud) -> bool:
     return deleted is not None
 
 
-def _check_that_none_ended_meanwhile(before: Release | None, now: Release | None, stage: Stage) -> None:
-    """Raise `DeploymentFailed` if another deployment may have replaced functions since their reading."""
+def _check_no_concurrent_deployment(before: Release | None, now: Release | None, stage: Stage) -> None:
+    """Raise `DeploymentFailed` if another deployment may have replaced functions in the meantime."""
     if before != now:
         raise DeploymentFailed(
             f"another deployment of {stage.name} ended while this one ran ({now or 'not recorded'}),"
@@ -166,47 +168,47 @@ def _publish_layer(stage: Stage, package: Path, cloud: Cloud, serverless: Server
         version = find_layer(stage, cloud, package)
         if version is None:
             raise DeploymentFailed(
-                f"the layer {stage.layer} was not published; s ended with {code}: see above"
+                f"the layer {stage.layer} was not published; s exited with {code}: see above"
             )
     print(f"        version {version} of {stage.layer}")
     return version
 
 
 def _repair(
-    left: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
+    differing: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
 ) -> list[Difference]:
-    """Deploy the triggers of existing functions that `s` skipped, one by one; return what still differs."""
-    _free_instances(left, cloud)
+    """Deploy skipped triggers of existing functions one by one; return the remaining differences."""
+    _release_instances(differing, cloud)
     functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
-    missing = {difference.function for difference in left if difference.what == "function"}
-    differing = [
-        difference for difference in left if difference.trigger and difference.function not in missing
+    missing = {difference.function for difference in differing if difference.what == "function"}
+    trigger_differences = [
+        difference for difference in differing if difference.trigger and difference.function not in missing
     ]
-    if any(difference.change == "add" for difference in differing):
-        _free_uploads(stage, cloud)
+    if any(difference.change == "add" for difference in trigger_differences):
+        _release_uploads(stage, cloud)
     for name, trigger in dict.fromkeys(
-        (difference.function, difference.trigger) for difference in differing if difference.trigger
+        (difference.function, difference.trigger) for difference in trigger_differences if difference.trigger
     ):
         resource, function = functions[name]
         described = next(
             (declared for declared in function.triggers if declared.trigger_name == trigger), None
         )
-        there = cloud.triggers(name).get(trigger)
+        deployed = cloud.triggers(name).get(trigger)
         kind = described.trigger_type if described else None
-        if there and (there["triggerType"] != kind or kind == "mns_topic"):
+        if deployed and (deployed["triggerType"] != kind or kind == "mns_topic"):
             # The descriptor does not have it, or the API or the component cannot change it.
             purpose = "to recreate it" if described else "which the descriptor does not have"
             print(f"removing the trigger {trigger} of {name}, {purpose}")
             cloud.delete_trigger(name, trigger)
         if described is not None:
-            print(f"s did not deploy the trigger {trigger} of {name}; deploying it by itself")
+            print(f"s did not deploy the trigger {trigger} of {name}; deploying it separately")
             serverless.deploy_trigger(resource, trigger, stage.env)
     return list(differences(stage.plans(), cloud))
 
 
-def _free_instances(left: Sequence[Difference], cloud: Cloud) -> None:
-    """Let go instances that are kept warm against the descriptor: the component leaves them."""
-    for difference in left:
+def _release_instances(differing: Sequence[Difference], cloud: Cloud) -> None:
+    """Release instances that are kept warm contrary to the descriptor; the component does not."""
+    for difference in differing:
         if difference.change != "remove":
             continue
         if difference.what == "provisionConfig":
@@ -217,15 +219,15 @@ def _free_instances(left: Sequence[Difference], cloud: Cloud) -> None:
             print(f"removing the scalingConfig of {difference.function}, which the descriptor lacks")
 
 
-def _free_uploads(stage: Stage, cloud: Cloud) -> None:
-    """Delete the OSS triggers of functions that left: OSS refuses a second one for the same uploads."""
+def _release_uploads(stage: Stage, cloud: Cloud) -> None:
+    """Delete the OSS triggers of orphaned functions, since OSS refuses a second one for the same uploads."""
     sources = {trigger.source_arn for trigger in stage.uploads}
-    with suppress(CloudRefused):  # said where those functions are deleted
-        for name in functions_that_left(stage, cloud):
-            for trigger, there in cloud.triggers(name).items():
-                if there["triggerType"] == "oss" and there.get("sourceArn") in sources:
+    with suppress(CloudRefused):  # reported when those functions are deleted
+        for name in orphaned_functions(stage, cloud):
+            for trigger, deployed in cloud.triggers(name).items():
+                if deployed["triggerType"] == "oss" and deployed.get("sourceArn") in sources:
                     cloud.delete_trigger(name, trigger)
-                    print(f"removed the trigger {trigger} of {name}, whose uploads another function takes")
+                    print(f"removed the trigger {trigger} of {name}, whose uploads another function receives")
 
 
 def _remove_old_layers(stage: Stage, cloud: Cloud) -> None:

@@ -1,8 +1,8 @@
-"""EventBridge behind the triggers: the bus that must be there, and the rules and streams that deliver events.
+"""Reads the state of EventBridge: the bus, and the rules and streams that deliver events to triggers.
 
-Function Compute makes a rule for a trigger on a bus and a stream for one of a queue, and names it in the
-trigger's `sourceArn` (deploy-component.md: The cloud behind it). A rule or stream that is disabled
-there delivers nothing, although the trigger still says that it is enabled.
+Function Compute creates a rule for a trigger of a bus and a stream for a trigger of a queue, and names it in
+the trigger's `sourceArn` (deploy-component.md: The cloud behind it). A rule or stream that is disabled in
+EventBridge delivers nothing, although the trigger still says that it is enabled.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from deploy.rpc import NotAllowed, call_rpc
+from deploy.rpc import ReadFailed, call_rpc
 
 if TYPE_CHECKING:
     from deploy.stage import Stage
 
-__all__ = ["BUS", "delivery_fault", "is_bus"]
+__all__ = ["BUS", "bus_exists", "delivery_fault"]
 
 BUS = "default"
 """The bus of a trigger whose source is `Default`: events of cloud services."""
@@ -25,43 +25,43 @@ _STREAM = re.compile(r"acs:eventbridge:[^:]*:[^:]*:eventstreaming/(.+)")
 _STOPPED = re.compile("DISABLE|PAUS|STOP|FAILED|DELET")
 
 
-def is_bus(stage: Stage, name: str) -> bool:
-    """Ask whether an event bus exists.
+def bus_exists(stage: Stage, name: str) -> bool:
+    """Return whether an event bus exists.
 
     Raises:
-        NotAllowed: there is no answer.
+        ReadFailed: its state cannot be read.
     """
     return _get(stage, "GetEventBus", EventBusName=name) is not None
 
 
 def delivery_fault(stage: Stage, source_arn: str) -> str | None:
-    """Return why a trigger's rule or stream delivers nothing; None if it does, or is not known.
+    """Return why a trigger's rule or stream delivers nothing; None if it delivers, or the ARN is of neither.
 
     Args:
         stage: The stage.
-        source_arn: The trigger's, as the cloud reports it.
+        source_arn: `sourceArn` of the trigger in the cloud.
 
     Raises:
-        NotAllowed: there is no answer.
+        ReadFailed: its state cannot be read.
     """
     if match := _STREAM.fullmatch(source_arn):
-        answer = _get(stage, "GetEventStreaming", EventStreamingName=match[1])
+        response = _get(stage, "GetEventStreaming", EventStreamingName=match[1])
     elif match := _RULE.fullmatch(source_arn):
-        answer = _get(stage, "GetRule", EventBusName=match[1], RuleName=match[2])
+        response = _get(stage, "GetRule", EventBusName=match[1], RuleName=match[2])
     else:
         return None
-    if answer is None:
+    if response is None:
         return "does not exist"
-    status = str(answer.get("Status"))
+    status = str(response.get("Status"))
     return status if _STOPPED.search(status) else None
 
 
 def _get(stage: Stage, action: str, **query: str) -> dict[str, Any] | None:
     host = f"eventbridge-console.{stage.region}.aliyuncs.com"
     in_body = action == "GetEventStreaming"
-    answer = call_rpc(stage, host, _VERSION, action, query, in_body=in_body)
-    if answer is None or "NotExist" in str(answer.get("Code")):  # its errors may come with status 200
+    response = call_rpc(stage, host, _VERSION, action, query, in_body=in_body)
+    if response is None or "NotExist" in str(response.get("Code")):  # an error may have status 200
         return None
-    if answer.get("Success") is False or not isinstance(data := answer.get("Data"), dict):
-        raise NotAllowed
+    if response.get("Success") is False or not isinstance(data := response.get("Data"), dict):
+        raise ReadFailed
     return data

@@ -1,6 +1,6 @@
-"""Builds the code layer of one runtime: `mpaas_push` and everything that `requirements/layer.txt` pins.
+"""Builds the code layer of one runtime: `mpaas_push` and the packages that `requirements/layer.txt` pins.
 
-`python -m deploy.layer` writes `build/layer-python3.10.zip`. It always takes wheels for Linux on x86_64 and
+`python -m deploy.layer` writes `build/layer-python3.10.zip`. It always uses wheels for Linux on x86_64 and
 that runtime, so the same sources give the same bytes on every machine.
 """
 
@@ -45,7 +45,7 @@ RUNTIMES = get_args(Runtime)
 PLATFORM = "x86_64-manylinux_2_28"
 """Debian 10 of python3.10 has glibc 2.28, Debian 11 of python3.12 a newer one (deploy.md: Python layers)."""
 SOURCE_ONLY = {"aliyun-fc2"}
-"""Published as source only; pure Python, so a wheel built anywhere works everywhere."""
+"""Published as source only, but pure Python, so a wheel built on any machine works on every machine."""
 CACHE = ROOT / ".local" / "uv"
 LIMIT_BYTES = 16 * 1024 * 1024
 MANIFEST = "mpaas-push-layer.json"
@@ -57,7 +57,7 @@ NOT_IMPORTED = (
     *("cffi", "cffi-*.dist-info", "pycparser", "pycparser-*.dist-info"),
 )
 """Half the size of the layer: `aliyun-mns-sdk` requires pycryptodome but never imports it;
-`aliyun-python-sdk-core` imports cryptography (with cffi) for its `AcsClient` only; rules are too short to
+`aliyun-python-sdk-core` imports cryptography (with cffi) only for its `AcsClient`; rules are too short to
 need the C parser of YAML."""
 NOT_NEEDED = ("*.pyi", "py.typed", "*.c", "*.h", "*.pyx", "*.pxd", "*.pxi")
 """Sources and types, which are not used at run time."""
@@ -127,10 +127,10 @@ def runtime_of(functions: Iterable[FunctionProperties]) -> Runtime:
 
 
 def install_dependencies(runtime: str, site: Path, *, offline: bool = False) -> None:
-    """Install what `requirements/layer.txt` pins for a runtime into a folder.
+    """Install the packages of `requirements/layer.txt` for a runtime into a folder.
 
     Raises:
-        BuildFailed: a wheel cannot be had.
+        BuildFailed: a wheel is not available.
     """
     requirements = ROOT / "requirements" / "layer.txt"
     pinned = set(re.findall(r"^([a-z0-9-]+)==", requirements.read_text("utf-8"), re.MULTILINE))
@@ -139,30 +139,30 @@ def install_dependencies(runtime: str, site: Path, *, offline: bool = False) -> 
     command += ["--no-deps", "--require-hashes", "--no-build-isolation", "--link-mode", "copy"]
     command += [part for name in sorted(pinned - SOURCE_ONLY) for part in ("--only-binary", name)]
     command += ["--offline"] if offline else []
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "-r", str(requirements)],
         check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "UV_CACHE_DIR": str(CACHE)},
     )
-    if done.returncode:
-        raise BuildFailed(done.stderr.strip())
+    if result.returncode:
+        raise BuildFailed(result.stderr.strip())
     for name in SOURCE_ONLY & pinned:
         (wheel,) = site.glob(f"{name.replace('-', '_')}-*.dist-info/WHEEL")
         if "Root-Is-Purelib: true" not in wheel.read_text("utf-8"):
-            raise BuildFailed(f"{name} is no longer pure Python: it must come as a wheel")
+            raise BuildFailed(f"{name} is no longer pure Python: it must be installed from a wheel")
 
 
 def interpreter(runtime: str) -> str | None:
-    """Return an interpreter of a runtime's version on this machine: this one, one of pyenv, one on PATH."""
+    """Return an interpreter of a runtime's version: the current one, else one of pyenv, else one on PATH."""
     version = runtime.removeprefix("python")
     if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
         return sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [*map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python"))), f"python{version}"]
     for candidate in candidates:
-        try:  # a shim on PATH may be for a version that is not selected
+        try:  # a pyenv shim on PATH may be for a version that is not selected
             subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             continue
@@ -171,29 +171,32 @@ def interpreter(runtime: str) -> str | None:
 
 
 def compile_modules(python: str, site: Path, inside: str = "/opt/python", *, checked: bool = False) -> None:
-    """Compile every module below a folder into the `__pycache__` beside it.
+    """Compile every module in a folder, recursively, into the `__pycache__` next to it.
 
-    The bytes depend on the sources and the interpreter alone: no times, no paths of this machine, and, by the
-    seed, no order of sets.
+    The bytes depend only on the sources and the interpreter: not on times, paths of this machine or, because
+    of the fixed hash seed, the order of sets.
 
     Args:
         python: The interpreter.
         site: The folder.
-        inside: Where an instance has it.
-        checked: Python compares the hash of a source before it takes the bytecode; otherwise it takes it
-            without a look at the source.
+        inside: The folder's path in an instance.
+        checked: Whether Python compares the hash of a source before it uses the bytecode; otherwise it uses
+            the bytecode without reading the source.
+
+    Raises:
+        BuildFailed: a module cannot be compiled.
     """
     mode = "checked-hash" if checked else "unchecked-hash"
     command = [python, "-m", "compileall", "-q", "--invalidation-mode", mode]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "-s", str(site), "-p", inside, str(site)],
         check=False,
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
-    if done.returncode:
-        raise BuildFailed((done.stdout + done.stderr).strip()[-2000:])
+    if result.returncode:
+        raise BuildFailed((result.stdout + result.stderr).strip()[-2000:])
 
 
 def _strip(site: Path) -> None:
@@ -229,7 +232,7 @@ def _manifest(runtime: str, site: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Build the layer; returns 0, or 1 if the build failed."""
+    """Build the layer; return 0, or 1 if the build failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.layer", description=__doc__)
     parser.add_argument("--runtime", choices=(*RUNTIMES, "all"), help="default: that of the descriptor")
     parser.add_argument("--descriptor", type=Path, default=ROOT / "s.yaml", help="default: s.yaml")

@@ -1,4 +1,4 @@
-"""Packs what `template.yml` reads from a bucket: a zip of each function, and one of the layer.
+"""Packs the zips that `template.yml` reads from a bucket: one for each function, and one for the layer.
 
 `python -m deploy.package` writes them to `build/package/<version>/`, where the version is a digest of their
 bytes: a stack detects new code only by a new name.
@@ -34,7 +34,7 @@ def package(
     Args:
         folder: Parent of the folder; one with the same version is replaced.
         descriptor: The descriptor of the functions.
-        offline: Take all wheels of the layer from the cache of an earlier build.
+        offline: Take all wheels from the cache of an earlier build.
 
     Raises:
         BuildFailed: the layer could not be built.
@@ -49,10 +49,10 @@ def package(
         folders = [function.code for function in functions.values()]
         for code in copy_code(descriptor.parent, folders, Path(temporary, "code"), runtime):
             pack(code, packed / f"{code.name}.zip", bytecode=True)
-        there = folder / _version(packed)
-        shutil.rmtree(there, ignore_errors=True)
-        shutil.copytree(packed, there)
-    return there
+        destination = folder / _version(packed)
+        shutil.rmtree(destination, ignore_errors=True)
+        shutil.copytree(packed, destination)
+    return destination
 
 
 def _version(folder: Path) -> str:
@@ -63,7 +63,7 @@ def _version(folder: Path) -> str:
 
 
 def main() -> int:
-    """Pack functions and layer; returns 0, or 1 if that failed."""
+    """Pack functions and layer; return 0, or 1 if that failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.package", description=__doc__)
     parser.add_argument("--offline", action="store_true", help="take all wheels from the cache")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "package")

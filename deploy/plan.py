@@ -1,7 +1,7 @@
-"""What a deployment would change: the functions of the descriptor compared with those in the cloud.
+"""Compares the functions of the descriptor with those in the cloud: the changes that a deployment would make.
 
-`differences` takes a `Cloud` and the functions of `s.yaml`, and yields one `Difference` for each thing that a
-person would change separately. It changes nothing and shows no secret.
+`differences` takes the functions of `s.yaml` and a `Cloud`, and yields one `Difference` for each property
+that a person would change separately. It changes nothing and shows no secret.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ NOT_COMPARED = frozenset(
         "concurrencyConfig",
         "provisionConfig",
         "layers",
+        "environmentVariables",
     }
-    | {"environmentVariables"}
 )
 """Properties that are compared separately, or that identify the function."""
 ENABLED_BY = {
@@ -54,12 +54,12 @@ ENABLED_BY = {
     "tracingConfig": ("type",),
     "instanceLifecycleConfig": ("*.handler[]", "*.command[]"),
 }
-"""Properties that a deployment takes away where the descriptor has none, and the members that enable each."""
+"""Properties that a deployment removes if the descriptor has none, and the members that enable each."""
 PROVISION = ("defaultTarget", "scheduledActions", "targetTrackingPolicies")
 SCALING = ("minInstances", "scheduledPolicies", "horizontalScalingPolicies")
-"""The members of either configuration that keep instances, and that are compared even if not described."""
-UNWRAPPED = 240
-"""Width of a table that is not printed to a terminal, in characters."""
+"""The members of the two configurations that keep instances; they are compared even if not described."""
+PIPE_WIDTH = 240
+"""Width of a table in a pipe or a log, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,11 @@ class FunctionPlan:
 
 def code_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each deployed file in a function's folder, by path; links are followed."""
-    paths = [Path(within, name) for within, _, names in os.walk(folder, followlinks=True) for name in names]
+    paths = [Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names]
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(paths)
-        if path.is_file() and not _is_left_out(path.relative_to(folder).as_posix())
+        if path.is_file() and not _is_ignored(path.relative_to(folder).as_posix())
     }
 
 
@@ -123,77 +123,83 @@ def differences(functions: Sequence[FunctionPlan], cloud: Cloud) -> Iterator[Dif
         CloudRefused: the cloud cannot be read.
     """
     for function in functions:
-        yield from _of_function(function, cloud)
+        yield from _function_differences(function, cloud)
 
 
-def _of_function(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
-    name, wanted = function.name, function.properties
-    there = cloud.function(name)
-    if there is None:
-        yield Difference(function=name, what="function", change="add", after=wanted.description)
-        for trigger in wanted.triggers:
+def _function_differences(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
+    name, desired = function.name, function.properties
+    deployed = cloud.function(name)
+    if deployed is None:
+        yield Difference(function=name, what="function", change="add", after=desired.description)
+        for trigger in desired.triggers:
             yield _added(name, trigger)
         return
-    yield from _of_code(function, cloud)
-    if (before := _layers(there)) != wanted.layers:
-        yield _changed(name, "layer", ", ".join(before) or None, ", ".join(wanted.layers))
-    wanted_by_name = _by_api_names(wanted)
-    for key, value in wanted_by_name.items():
+    yield from _code_differences(function, cloud)
+    if (before := _layers(deployed)) != desired.layers:
+        yield _changed(name, "layer", ", ".join(before) or None, ", ".join(desired.layers))
+    described = _by_api_names(desired)
+    for key, value in described.items():
         if key not in NOT_COMPARED:
-            yield from _of_value(name, key, there.get(key), value)
-    for key in sorted(ENABLED_BY.keys() - wanted_by_name.keys()):
-        yield from _of_value(name, key, _enabled(key, there), None)
-    yield from _of_environment(name, there.get("environmentVariables", {}), wanted.environment_variables)
-    asynchronous = _by_api_names(wanted.async_invoke_config)
+            yield from _value_differences(name, key, deployed.get(key), value)
+    for key in sorted(ENABLED_BY.keys() - described.keys()):
+        yield from _value_differences(name, key, _enabled(key, deployed), None)
+    yield from _environment_differences(
+        name, deployed.get("environmentVariables", {}), desired.environment_variables
+    )
+    asynchronous = _by_api_names(desired.async_invoke_config)
     config = cloud.async_config(name)
-    yield from _of_value(
+    yield from _value_differences(
         name, "asyncInvokeConfig", _only_known(config, asynchronous) if config else None, asynchronous
     )
-    reserved = wanted.concurrency_config.reserved_concurrency if wanted.concurrency_config else None
-    yield from _of_value(name, "reservedConcurrency", cloud.reserved_concurrency(name), reserved)
-    yield from _of_instances(name, wanted.provision_config, cloud)
-    yield from _of_value(name, "vpcBinding", cloud.vpc_bindings(name), None)
-    yield from _of_triggers(name, cloud.triggers(name), wanted.triggers)
+    reserved = desired.concurrency_config.reserved_concurrency if desired.concurrency_config else None
+    yield from _value_differences(name, "reservedConcurrency", cloud.reserved_concurrency(name), reserved)
+    yield from _instance_differences(name, desired.provision_config, cloud)
+    yield from _value_differences(name, "vpcBinding", cloud.vpc_bindings(name), None)
+    yield from _trigger_differences(name, cloud.triggers(name), desired.triggers)
 
 
 def _by_api_names(model: Strict) -> dict[str, Any]:
-    """Return what the descriptor sets, by the names of the API."""
+    """Return the properties that the descriptor sets, with the names of the API."""
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _enabled(key: str, function: Mapping[str, Any]) -> Any:
-    """Return a property of a function in the cloud; None if it is there with defaults alone."""
+    """Return a property of a function in the cloud; None if it has only defaults."""
     value = _normalized(function.get(key))
     return value if any(jmespath.search(member, value) for member in ENABLED_BY[key]) else None
 
 
-def _of_code(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
-    there = {
+def _code_differences(function: FunctionPlan, cloud: Cloud) -> Iterator[Difference]:
+    deployed = {
         path: hashlib.sha256(data).hexdigest()
         for path, data in cloud.code(function.name).items()
-        if not _is_left_out(path)
+        if not _is_ignored(path)
     }
     paths = sorted(
-        path for path in there.keys() | function.code.keys() if there.get(path) != function.code.get(path)
+        path
+        for path in deployed.keys() | function.code.keys()
+        if deployed.get(path) != function.code.get(path)
     )
     if paths:
         shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
         yield Difference(function=function.name, what="code", change="change", after=shown)
 
 
-def _of_value(name: str, what: str, before: Any, after: Any) -> Iterator[Difference]:
+def _value_differences(name: str, what: str, before: Any, after: Any) -> Iterator[Difference]:
     """Compare values recursively while both are objects: one difference per leaf."""
     before, after = _normalized(before), _normalized(after)
     if before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
-            yield from _of_value(name, f"{what}.{key}", before.get(key), after.get(key))
+            yield from _value_differences(name, f"{what}.{key}", before.get(key), after.get(key))
         return
     yield _changed(name, what, _text(before), _text(after))
 
 
-def _of_environment(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
+def _environment_differences(
+    name: str, before: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[Difference]:
     for key in sorted(before.keys() | after.keys()):
         if before.get(key, "") == after.get(key, ""):
             continue
@@ -206,42 +212,48 @@ def _of_environment(name: str, before: Mapping[str, str], after: Mapping[str, st
         )
 
 
-def _of_instances(name: str, wanted: ProvisionConfig | None, cloud: Cloud) -> Iterator[Difference]:
-    """Compare which instances are kept warm; `scalingConfig`, the other way to do so, is never described."""
-    after = _by_api_names(wanted) if wanted else {}
+def _instance_differences(name: str, desired: ProvisionConfig | None, cloud: Cloud) -> Iterator[Difference]:
+    """Compare the instances that are kept warm; `scalingConfig`, the alternative, is never described."""
+    after = _by_api_names(desired) if desired else {}
     before = _kept(cloud.provision_config(name), PROVISION, after)
-    yield from _of_value(name, "provisionConfig", before, after)
-    if not wanted:
-        yield from _of_value(name, "scalingConfig", _kept(cloud.scaling_config(name), SCALING), None)
+    yield from _value_differences(name, "provisionConfig", before, after)
+    if not desired:
+        yield from _value_differences(name, "scalingConfig", _kept(cloud.scaling_config(name), SCALING), None)
 
 
 def _kept(
     config: Mapping[str, Any] | None, members: Sequence[str], more: Iterable[str] = ()
 ) -> dict[str, Any] | None:
-    """Return members of a configuration, if one of the first keeps an instance."""
+    """Return members of a configuration; None if no `members` value keeps an instance.
+
+    Args:
+        config: The configuration in the cloud.
+        members: The members that keep instances.
+        more: Other members to return.
+    """
     if not config or not any(config.get(member) for member in members):
         return None
     return {key: config.get(key) for key in (*members, *more)}
 
 
-def _of_triggers(
-    name: str, there: Mapping[str, Mapping[str, Any]], wanted: Sequence[Trigger]
+def _trigger_differences(
+    name: str, deployed: Mapping[str, Mapping[str, Any]], desired: Sequence[Trigger]
 ) -> Iterator[Difference]:
-    by_name = {trigger.trigger_name: trigger for trigger in wanted}
+    by_name = {trigger.trigger_name: trigger for trigger in desired}
     for trigger, described in by_name.items():
-        before = there.get(trigger)
+        before = deployed.get(trigger)
         if before is None:
             yield _added(name, described)
             continue
         after = _by_api_names(described)
-        # The cloud adds keys around the configuration; inside it, null and empty mean not set.
-        yield from _of_value(name, f"trigger {trigger}", _only_known(before, after), after)
-    for trigger in there.keys() - by_name.keys():
+        # The cloud adds keys next to the configuration; within it, null and empty mean not set.
+        yield from _value_differences(name, f"trigger {trigger}", _only_known(before, after), after)
+    for trigger in deployed.keys() - by_name.keys():
         yield Difference(
             function=name,
             what=f"trigger {trigger}",
             change="remove",
-            before=there[trigger].get("triggerType"),
+            before=deployed[trigger].get("triggerType"),
         )
 
 
@@ -260,8 +272,8 @@ def _changed(name: str, what: str, before: str | None, after: str | None) -> Dif
     return Difference(function=name, what=what, change=change, before=before, after=after)
 
 
-def _only_known(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: there.get(key) for key in wanted}
+def _only_known(deployed: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: deployed.get(key) for key in described}
 
 
 _SETS = {"methods", "events"}
@@ -297,7 +309,7 @@ def _layers(function: Mapping[str, Any]) -> list[str]:
     return [layer["arn"] for layer in function.get("layers", ())]
 
 
-def _is_left_out(path: str) -> bool:
+def _is_ignored(path: str) -> bool:
     return any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in NOT_CODE)
 
 
@@ -305,7 +317,7 @@ def print_table(table: Table) -> None:
     """Print a table, without wrapping in a pipe or a log."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = UNWRAPPED
+        console.width = PIPE_WIDTH
     console.print(table)
 
 

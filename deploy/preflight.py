@@ -1,7 +1,7 @@
 """The prerequisites of a deployment, all checked before anything is changed.
 
-`preflight` takes a `Stage` and returns what is missing, each with the step of docs/deploy.md that creates it,
-and a note for what the deployer's key may not check: the deployment may work anyway.
+`preflight` takes a `Stage` and returns the missing prerequisites, each with the step of docs/deploy.md that
+creates it, and those that the deployer's key may not check; the deployment may work without these checks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from mns.mns_request import (
 )
 
 from deploy.cloud import CloudRefused
-from deploy.eventbridge import BUS, is_bus
-from deploy.ram import account_of_key, has_service_role, trusted_by_role
-from deploy.rpc import TIMEOUT_SECONDS, NotAllowed, ask, sdk_config, sdk_options
+from deploy.eventbridge import BUS, bus_exists
+from deploy.ram import account_of_key, has_service_role, trusted_principals
+from deploy.rpc import TIMEOUT_SECONDS, ReadFailed, call_sdk, sdk_config, sdk_options
 from deploy.serverless import missing_command
 from mpaas_push.errors import Misconfigured
 from project.descriptor import DescriptorError
@@ -59,136 +59,136 @@ class Findings:
     """The result of the checks.
 
     Attributes:
-        lacking: What is missing, each with what to do.
-        unasked: What could not be checked: the key is not allowed to, or there was no response.
+        missing: The missing prerequisites, each with what to do.
+        unverified: Those that could not be checked: the key lacks the permission, or there was no response.
     """
 
-    lacking: list[str]
-    unasked: list[str]
+    missing: list[str]
+    unverified: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Question:
-    """A check that something exists.
+class _Prerequisite:
+    """Something that must exist.
 
     Attributes:
         what: Its name.
         step: What creates it.
-        is_there: Does the check; raises `NotAllowed` if there is no answer.
+        exists: Checks it; raises `ReadFailed` if it cannot be read.
     """
 
     what: str
     step: str
-    is_there: Callable[[], bool]
+    exists: Callable[[], bool]
 
 
 def preflight(stage: Stage) -> Findings:
     """Check everything that a deployment of a stage requires, without changing anything."""
-    lacking = stage.lacking()
-    if lack := missing_command(stage.env):
-        lacking.append(lack)
-    if lacking:
-        return Findings(lacking=lacking, unasked=[])
-    unasked: list[str] = []
-    questions = list(_questions(stage))
-    with ThreadPoolExecutor(len(questions)) as pool:
-        for question, answer in zip(questions, pool.map(_asked, questions), strict=True):
-            if answer is None:
-                unasked.append(question.what)
-            elif not answer:
-                lacking.append(f"{question.what} is missing: {question.step}")
-    lacking += _without_instance(stage)
+    missing = stage.setting_faults()
+    if text := missing_command(stage.env):
+        missing.append(text)
+    if missing:
+        return Findings(missing=missing, unverified=[])
+    unverified: list[str] = []
+    prerequisites = list(_prerequisites(stage))
+    with ThreadPoolExecutor(len(prerequisites)) as pool:
+        for prerequisite, exists in zip(prerequisites, pool.map(_exists, prerequisites), strict=True):
+            if exists is None:
+                unverified.append(prerequisite.what)
+            elif not exists:
+                missing.append(f"{prerequisite.what} is missing: {prerequisite.step}")
+    missing += _missing_instances(stage)
     for other in stages(stage.folder):
         try:
-            lacking += _wanted_by(other, stage) if other != stage.name else ()
+            missing += _upload_conflicts(other, stage) if other != stage.name else ()
         except (CloudRefused, DescriptorError, Misconfigured):
-            unasked.append(f"a trigger of the stage {other} for the same uploads")
-    return Findings(lacking=lacking, unasked=unasked)
+            unverified.append(f"a trigger of the stage {other} for the same uploads")
+    return Findings(missing=missing, unverified=unverified)
 
 
-def _asked(question: _Question) -> bool | None:
+def _exists(prerequisite: _Prerequisite) -> bool | None:
     try:
-        return question.is_there()
-    except NotAllowed:
+        return prerequisite.exists()
+    except ReadFailed:
         return None
 
 
-def _questions(stage: Stage) -> Iterator[_Question]:
+def _prerequisites(stage: Stage) -> Iterator[_Prerequisite]:
     functions = stage.functions.values()
     account = stage.env["ALIBABA_CLOUD_ACCOUNT_ID"]
-    yield _Question(
+    yield _Prerequisite(
         what=f"a key of the account {account}",
         step="the key in the environment belongs to another account, or the account in the settings is wrong",
-        is_there=partial(_is_account, stage, account),
+        exists=partial(_is_key_of, stage, account),
     )
     for role in sorted({function.role.rpartition("/")[2] for function in functions}):
         step = "docs/deploy.md, step 5"
-        yield _Question(what=f"the role {role}", step=step, is_there=partial(_is_role, stage, role))
-        yield _Question(
+        yield _Prerequisite(what=f"the role {role}", step=step, exists=partial(_role_exists, stage, role))
+        yield _Prerequisite(
             what=f"the trust of the role {role} in {FUNCTION_COMPUTE}",
             step=f"{step}: build/policies/{stage.name}-trust.json",
-            is_there=partial(_is_trusting, stage, role),
+            exists=partial(_trusts_function_compute, stage, role),
         )
-    yield from _log_questions(stage)
+    yield from _log_prerequisites(stage)
     triggers = [trigger for function in functions for trigger in function.triggers]
-    invoking = [trigger for trigger in triggers if isinstance(trigger, Topic | Oss | Log | Cdn)]
-    for role in sorted({trigger.invocation_role.rpartition("/")[2] for trigger in invoking}):
-        yield _Question(
+    triggers_with_role = [trigger for trigger in triggers if isinstance(trigger, Topic | Oss | Log | Cdn)]
+    for role in sorted({trigger.invocation_role.rpartition("/")[2] for trigger in triggers_with_role}):
+        yield _Prerequisite(
             what=f"the triggers' role {role}",
             step="docs/deploy.md, step 3",
-            is_there=partial(_is_role, stage, role),
+            exists=partial(_role_exists, stage, role),
         )
     for bucket in sorted({trigger.bucket for trigger in stage.uploads}):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the bucket {bucket}",
             step="docs/deploy.md, step 3",
-            is_there=partial(_is_bucket, stage, bucket),
+            exists=partial(_bucket_exists, stage, bucket),
         )
     for service in sorted(_service_roles(triggers)):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the service-linked role of {service}.eventbridge.aliyuncs.com",
             step="docs/deploy.md, step 5",
-            is_there=partial(has_service_role, stage, f"{service}.eventbridge.aliyuncs.com"),
+            exists=partial(has_service_role, stage, f"{service}.eventbridge.aliyuncs.com"),
         )
     if any(isinstance(trigger, EventBridge) and not trigger.is_stream for trigger in triggers):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the event bus {BUS}",
             step="EventBridge creates it when it is activated: docs/deploy.md, step 1",
-            is_there=partial(is_bus, stage, BUS),
+            exists=partial(bus_exists, stage, BUS),
         )
     for queue in sorted(mns_queues(functions)):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the queue {queue}",
             step=f"make prepare STAGE={stage.name}",
-            is_there=partial(_is_queue, stage, queue),
+            exists=partial(_queue_exists, stage, queue),
         )
     for topic in sorted(mns_topics(functions)):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the topic {topic}",
             step=f"make prepare STAGE={stage.name}",
-            is_there=partial(_is_topic, stage, topic),
+            exists=partial(_topic_exists, stage, topic),
         )
 
 
-def _log_questions(stage: Stage) -> Iterator[_Question]:
+def _log_prerequisites(stage: Stage) -> Iterator[_Prerequisite]:
     configs = [function.log_config for function in stage.functions.values()]
     step = "docs/deploy.md, step 3"
     for project in sorted({config.project for config in configs}):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the Log Service project {project}",
             step=step,
-            is_there=partial(_is_log_project, stage, project),
+            exists=partial(_log_project_exists, stage, project),
         )
     for project, logstore in sorted({(config.project, config.logstore) for config in configs}):
-        yield _Question(
+        yield _Prerequisite(
             what=f"the logstore {logstore} of {project}",
             step=step,
-            is_there=partial(_is_logstore, stage, project, logstore),
+            exists=partial(_logstore_exists, stage, project, logstore),
         )
 
 
-def _without_instance(stage: Stage) -> Iterator[str]:
-    """Name the triggers without an instance to read: EventBridge may refuse one that is off as well."""
+def _missing_instances(stage: Stage) -> Iterator[str]:
+    """Describe the triggers without an instance to read; EventBridge may refuse them even if disabled."""
     for function in stage.functions.values():
         for trigger in function.triggers:
             if isinstance(trigger, EventBridge) and trigger.trigger_config.lacks_instance:
@@ -196,15 +196,15 @@ def _without_instance(stage: Stage) -> Iterator[str]:
                 yield (
                     f"the {source.event_source_type} instance of {function.function_name}, trigger"
                     f" {trigger.trigger_name}, is missing: set the variable that s.yaml reads for it in .env,"
-                    " or take the trigger out of s.yaml"
+                    " or remove the trigger from s.yaml"
                 )
 
 
-def _wanted_by(other: str, stage: Stage) -> Iterator[str]:
-    """Name the OSS triggers of a stage that OSS would refuse beside those that another one has in the cloud.
+def _upload_conflicts(other: str, stage: Stage) -> Iterator[str]:
+    """Describe the OSS triggers of a stage that OSS would refuse because of deployed ones of another stage.
 
     Raises:
-        CloudRefused: the key may not look at the triggers of the other stage.
+        CloudRefused: the key may not read the triggers of the other stage.
         DescriptorError: the descriptor of the other stage is invalid, or settings that it needs are missing.
         Misconfigured: the settings of the other stage cannot be read.
     """
@@ -213,20 +213,20 @@ def _wanted_by(other: str, stage: Stage) -> Iterator[str]:
     cloud = stage.cloud()
     theirs = replace(stage, name=other, env={**stage.env, **read_settings(stage.folder, other, {})})
     for name in [function.function_name for function in theirs.functions.values()]:
-        for there in cloud.triggers(name).values():
+        for deployed in cloud.triggers(name).values():
             for trigger in stage.uploads:
-                if there["triggerType"] == "oss" and _collide(trigger, there):
+                if deployed["triggerType"] == "oss" and _conflict(trigger, deployed):
                     both = f"the trigger {trigger.trigger_name} and one of {name} match the same uploads"
                     yield f"{both} to {trigger.bucket}, which OSS refuses. {SEPARATE_UPLOADS}"
 
 
-def _collide(trigger: Oss, there: dict[str, Any]) -> bool:
-    if there.get("sourceArn") != trigger.source_arn:
+def _conflict(trigger: Oss, deployed: dict[str, Any]) -> bool:
+    if deployed.get("sourceArn") != trigger.source_arn:
         return False
-    config = there["triggerConfig"]
-    # Other tools may leave out what the descriptor requires: it means every object then.
-    given = (config.get("filter") or {}).get("key") or {}
-    key = OssKey(prefix=given.get("prefix") or "", suffix=given.get("suffix") or "")
+    config = deployed["triggerConfig"]
+    # Triggers of other tools may have no filter, and then match every object.
+    deployed_key = (config.get("filter") or {}).get("key") or {}
+    key = OssKey(prefix=deployed_key.get("prefix") or "", suffix=deployed_key.get("suffix") or "")
     theirs = OssConfig.model_construct(events=config.get("events") or [], filter=OssFilter(key=key))
     return overlap(trigger.trigger_config, theirs)
 
@@ -241,28 +241,30 @@ def _service_roles(triggers: list[Any]) -> set[str]:
     return services | {"sendevent-fc"} if sources else set()
 
 
-def _is_account(stage: Stage, account: str) -> bool:
+def _is_key_of(stage: Stage, account: str) -> bool:
     return account_of_key(stage) == account
 
 
-def _is_role(stage: Stage, role: str) -> bool:
-    return trusted_by_role(stage, role) is not None
+def _role_exists(stage: Stage, role: str) -> bool:
+    return trusted_principals(stage, role) is not None
 
 
-def _is_trusting(stage: Stage, role: str) -> bool:
-    """Ask whether Function Compute may assume a role; one that is missing is named by itself."""
-    trusted = trusted_by_role(stage, role)
+def _trusts_function_compute(stage: Stage, role: str) -> bool:
+    """Return whether Function Compute may assume a role; true if it is missing, which is another check."""
+    trusted = trusted_principals(stage, role)
     return not trusted or FUNCTION_COMPUTE in trusted
 
 
-def _is_log_project(stage: Stage, project: str) -> bool:
+def _log_project_exists(stage: Stage, project: str) -> bool:
     client, request = _logs(stage), GetProjectRequest()
-    return ask(partial(client.get_project_with_options, project, request, {}, sdk_options())) is not None
+    return call_sdk(partial(client.get_project_with_options, project, request, {}, sdk_options())) is not None
 
 
-def _is_logstore(stage: Stage, project: str, logstore: str) -> bool:
+def _logstore_exists(stage: Stage, project: str, logstore: str) -> bool:
     client = _logs(stage)
-    return ask(partial(client.get_log_store_with_options, project, logstore, {}, sdk_options())) is not None
+    return (
+        call_sdk(partial(client.get_log_store_with_options, project, logstore, {}, sdk_options())) is not None
+    )
 
 
 def _logs(stage: Stage) -> LogClient:
@@ -272,7 +274,7 @@ def _logs(stage: Stage) -> LogClient:
     return LogClient(config)
 
 
-def _is_bucket(stage: Stage, bucket: str) -> bool:
+def _bucket_exists(stage: Stage, bucket: str) -> bool:
     keys = deployer_key(stage.env)
     config = oss.config.load_default()
     config.credentials_provider = oss.credentials.StaticCredentialsProvider(
@@ -288,31 +290,31 @@ def _is_bucket(stage: Stage, bucket: str) -> bool:
         cause = error.unwrap()
         if isinstance(cause, ServiceError) and cause.status_code == 404:
             return False
-        raise NotAllowed from None
+        raise ReadFailed from None
     return True
 
 
-def _is_queue(stage: Stage, queue: str) -> bool:
+def _queue_exists(stage: Stage, queue: str) -> bool:
     request = GetQueueAttributesRequest(queue)
     client = stage.queue_service().mns_client
-    return _is_in_mns(
+    return _exists_in_mns(
         partial(client.get_queue_attributes, request, GetQueueAttributesResponse()), "QueueNotExist"
     )
 
 
-def _is_topic(stage: Stage, topic: str) -> bool:
+def _topic_exists(stage: Stage, topic: str) -> bool:
     request = GetTopicAttributesRequest(topic)
     client = stage.queue_service().mns_client
-    return _is_in_mns(
+    return _exists_in_mns(
         partial(client.get_topic_attributes, request, GetTopicAttributesResponse()), "TopicNotExist"
     )
 
 
-def _is_in_mns(read: Callable[[], object], absent: str) -> bool:
+def _exists_in_mns(read: Callable[[], object], absent: str) -> bool:
     try:
         read()
     except MNSExceptionBase as error:
         if error.type == absent:
             return False
-        raise NotAllowed from None
+        raise ReadFailed from None
     return True

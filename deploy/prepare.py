@@ -1,9 +1,8 @@
-"""Creates what a stage requires before a deployment, as far as a command can.
+"""Creates the queues and the topic of a stage, and writes its policies, before the first deployment.
 
-`python -m deploy.prepare --stage staging` creates the queues and the topic of the descriptor, and writes the
-two policies and the role's trust policy with the stage's names, ready for RAM. It reads the AccessKey of an
-administrator from the environment. What exists is not changed, except queues whose visibility timeout is
-shorter than a function may run.
+`python -m deploy.prepare --stage staging` writes the two policies and the role's trust policy with the names
+of the stage, ready for RAM. It reads the AccessKey of an administrator from the environment. Existing queues
+and topics are not changed, except that a visibility timeout shorter than a function may run is raised.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> 
     }
 
 
-def _written(stage: Stage, folder: Path) -> None:
+def _write_policies(stage: Stage, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, policy in filled_policies(stage.name, stage.env, stage.folder).items():
         path = folder / f"{stage.name}-{name}.json"
@@ -62,7 +61,7 @@ def _written(stage: Stage, folder: Path) -> None:
         print(f"policy  {path}")
 
 
-def _created(stage: Stage) -> bool:
+def _create_queues_and_topics(stage: Stage) -> bool:
     """Create queues and topics until one fails; True if all exist now."""
     mns, functions = stage.queue_service(), stage.functions.values()
     queues, topics = mns_queues(functions), mns_topics(functions)
@@ -71,9 +70,9 @@ def _created(stage: Stage) -> bool:
         *(("queue", name, partial(_queue, mns.get_queue(name), hidden)) for name in sorted(queues)),
         *(("topic", name, partial(_topic, mns.get_topic(name))) for name in sorted(topics)),
     ]
-    for kind, name, make in steps:
+    for kind, name, create in steps:
         try:
-            print(f"{kind}   {name}{make()}")
+            print(f"{kind}   {name}{create()}")
         except MNSExceptionBase as error:
             text = f"{kind}   {name}: {error.type} at {stage.queue_endpoint}: {_advice(error)}"
             print(f"{text}\nnothing more was created", file=sys.stderr)
@@ -82,7 +81,7 @@ def _created(stage: Stage) -> bool:
 
 
 def _queue(queue: Queue, hidden: int) -> str:
-    """Create a queue with a visibility timeout, or raise that of an existing one; return what was there."""
+    """Create a queue with a visibility timeout, or raise that of an existing one; return a note."""
     try:
         queue.create(QueueMeta(vis_timeout=hidden, msg_ttl=WEEK_SECONDS))
     except MNSExceptionBase as error:
@@ -118,7 +117,7 @@ def _advice(error: MNSExceptionBase) -> str:
 
 
 _ADVICE = {
-    "AccessDenied": "the AccessKey is not allowed to; use an administrator's, with its security token if any",
+    "AccessDenied": "the AccessKey lacks the permission; use an administrator's, with any security token",
     "InvalidAccessKeyId": "the AccessKey does not exist; check ALIBABA_CLOUD_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "check ALIBABA_CLOUD_ACCESS_KEY_SECRET: it does not match the AccessKey",
     "TimeExpired": "check the clock of this machine",
@@ -126,22 +125,24 @@ _ADVICE = {
 
 
 def main() -> int:
-    """Prepare a stage; returns 0, 1 if something could not be created, 2 if a setting is missing."""
+    """Prepare a stage; return 0, 1 if something could not be created, 2 if a setting is missing."""
     parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=__doc__)
     parser.add_argument("--stage", default="dev")
-    parser.add_argument("--folder", type=Path, default=ROOT, help="the project; default: this one")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT, help="the project's folder; default: this repository"
+    )
     parser.add_argument("--policies", type=Path, help="folder for the policies; default: build/policies")
     options = parser.parse_args()
     try:
         stage = read_stage(options.stage, options.folder.resolve())
-        if lacks := stage.lacking():
-            raise Misconfigured("\n".join(["", *(f"  - {lack}" for lack in lacks)]))
+        if faults := stage.setting_faults():
+            raise Misconfigured("\n".join(["", *(f"  - {fault}" for fault in faults)]))
     except PushError as error:
         print(f"cannot prepare; nothing was created: {error}", file=sys.stderr)
         return 2
-    _written(stage, options.policies or stage.folder / "build" / "policies")
+    _write_policies(stage, options.policies or stage.folder / "build" / "policies")
     try:
-        return 0 if _created(stage) else 1
+        return 0 if _create_queues_and_topics(stage) else 1
     except PushError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,9 +1,9 @@
 """The releases of a stage, recorded in the published versions of its functions.
 
-Each deployment publishes a version of every function, with the `Release` as description, and points the alias
-`live` to it; where an unchanged function is refused a version, an alias `release-<time>` has the description.
-A version has a function's code and configuration but not its triggers, so a rollback is a deployment of the
-release's commit (docs/decisions).
+Each deployment publishes a version of every function, with the `Release` as its description, and points the
+alias `live` to it. If the cloud refuses a new version of an unchanged function, an alias `release-<time>` has
+the description instead. A version has a function's code and configuration but not its triggers, so a rollback
+deploys the release's commit (docs/decisions).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
 ALIAS = "live"
 """The alias of the last deployed version."""
 NO_GIT = 127
-"""Exit code where git is not installed, as shells have it."""
+"""Exit code if git is not installed, as in shells."""
 UNCHANGED = {304, 409, 412}
-"""Statuses that mean that nothing changed since the last version, but for the code `CONCURRENT`."""
+"""Statuses of a function that has not changed since its last version, unless the code is `CONCURRENT`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Release:
     Attributes:
         commit: The deployed commit, with ``-dirty`` if files differed from it.
         layer: Version of the layer.
-        at: When, in UTC, to the second.
+        at: Time in UTC, to the second.
     """
 
     commit: str
@@ -62,7 +62,7 @@ class Release:
 
     @classmethod
     def parse(cls, text: str) -> Release | None:
-        """Parse a description; None if it is not that of a release."""
+        """Parse a description; return None if it is not that of a release."""
         match = _DESCRIPTION.fullmatch(text.strip())
         if match is None:
             return None
@@ -83,8 +83,8 @@ _DESCRIPTION = re.compile(
 def commit_of(folder: Path, code: Iterable[str]) -> str:
     """Return the commit of a checkout; ``none`` outside git.
 
-    It ends with ``-dirty`` if files of the folder differ, or are neither committed nor ignored, or if git
-    ignores files of the functions: those are deployed.
+    It ends with ``-dirty`` if files in the folder differ from it, or are neither committed nor ignored, or if
+    git ignores files of the functions, since those are deployed.
 
     Args:
         folder: The project's folder.
@@ -100,7 +100,7 @@ def commit_of(folder: Path, code: Iterable[str]) -> str:
 
 
 def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder; whether it failed is for the caller to judge, `NO_GIT` if it is not installed."""
+    """Run git in a folder without checking its exit code, which is `NO_GIT` if git is not installed."""
     command = ["git", *arguments]
     try:
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -111,10 +111,10 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
     """Publish a version of each function for the release, and point the alias to it.
 
-    An unchanged function has no new version, and an alias of the release's own instead.
+    For an unchanged function, create an alias of the release instead of a version.
 
     Raises:
-        CloudRefused: a version cannot be published, or the alias not moved.
+        CloudRefused: a version cannot be published, or an alias cannot be moved.
     """
     for name in functions:
         try:
@@ -138,7 +138,7 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
         for alias in cloud.aliases(name):
             numbers.setdefault(str(alias.get("description")), 0)
     published = [(release, number) for text, number in numbers.items() if (release := Release.parse(text))]
-    # Of two releases in one second, the later one is that whose first version was published later.
+    # Order two releases of the same second by the number of their first version.
     published.sort(key=lambda pair: (pair[0].at, pair[1]), reverse=True)
     return [release for release, _ in published]
 
@@ -146,17 +146,17 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
 def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
     """Return the release that the aliases point to; None if there is none, or several.
 
-    A function without the alias was never deployed to the end, and is left out.
+    Functions without the alias, whose first deployment did not complete, are ignored.
     """
     aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
-    named = {str(alias.get("description")) for alias in aliases}
-    return Release.parse(named.pop()) if len(named) == 1 else None
+    descriptions = {str(alias.get("description")) for alias in aliases}
+    return Release.parse(descriptions.pop()) if len(descriptions) == 1 else None
 
 
 def previous_release(history: Sequence[Release], live: Release) -> Release | None:
-    """Return the release to go back to from the live one; None if there is none.
+    """Return the release before the live one; None if there is none.
 
-    What a rollback left is never gone back to: after A, B, a rollback to A, and C, the previous release is A.
+    A release that was rolled back is skipped: after A, B, a rollback to A, and C, the previous release is A.
 
     Args:
         history: All releases, latest first.

@@ -14,43 +14,43 @@ if TYPE_CHECKING:
     from deploy.cloud import Cloud
     from deploy.stage import Stage
 
-__all__ = ["delete_functions_that_left", "functions_that_left", "make_deletable", "removals"]
+__all__ = ["delete_orphaned_functions", "make_deletable", "orphaned_functions", "removals"]
 
 
-def functions_that_left(stage: Stage, cloud: Cloud) -> list[str]:
+def orphaned_functions(stage: Stage, cloud: Cloud) -> list[str]:
     """Return the functions that were deployed for a stage and that its descriptor no longer has.
 
-    They have a name of the stage, and its role or a release: a function with a role of its own has one.
+    Their names are of the stage, and they have its role or, if they have a separate role, a release.
 
     Raises:
         CloudRefused: the key may not list functions.
     """
     described = {function.function_name: function.role for function in stage.functions.values()}
-    of_the_stage = re.compile(rf"mpaas-[\w-]+-push-{re.escape(stage.name)}")
+    stage_name = re.compile(rf"mpaas-[\w-]+-push-{re.escape(stage.name)}")
     roles = {str(function["functionName"]): function.get("role") for function in cloud.functions()}
     return sorted(
         name
         for name, role in roles.items()
         if name not in described
-        and of_the_stage.fullmatch(name)
+        and stage_name.fullmatch(name)
         and (role in described.values() or live_release(cloud, [name]))
     )
 
 
 def removals(stage: Stage, cloud: Cloud) -> list[Difference]:
-    """Return what a deployment removes: functions that the descriptor no longer has.
+    """Return the removals of a deployment: functions that the descriptor no longer has.
 
     Raises:
         CloudRefused: the key may not list functions.
     """
     return [
         Difference(function=name, what="function", change="remove", before=", ".join(cloud.triggers(name)))
-        for name in functions_that_left(stage, cloud)
+        for name in orphaned_functions(stage, cloud)
     ]
 
 
 def make_deletable(cloud: Cloud, name: str) -> None:
-    """Delete what a function could not be deleted with: aliases, versions and instances kept warm."""
+    """Delete the aliases, versions and warm instances that prevent the deletion of a function."""
     for alias in cloud.aliases(name):
         cloud.delete_alias(name, str(alias["aliasName"]))
     for version in cloud.versions(name):
@@ -61,20 +61,19 @@ def make_deletable(cloud: Cloud, name: str) -> None:
         cloud.delete_scaling_config(name)
 
 
-def delete_functions_that_left(stage: Stage, cloud: Cloud) -> dict[str, CloudRefused | None] | None:
+def delete_orphaned_functions(stage: Stage, cloud: Cloud) -> dict[str, CloudRefused | None] | None:
     """Delete the functions that a descriptor no longer has, with their triggers, versions and aliases.
 
-    `s` does not know them, and they would keep pushing.
+    `s` does not know them, and they would keep pushing. If the key may not list functions, print a note.
 
     Returns:
-        Their names, each with the error if it could not be deleted; None if the key may not list functions,
-        which is printed.
+        Their names, each with the error if the deletion failed; None if the key may not list functions.
     """
     try:
-        names = functions_that_left(stage, cloud)
+        names = orphaned_functions(stage, cloud)
     except CloudRefused as error:
-        what = f"functions that {stage.descriptor.name} no longer has"
-        print(f"note: could not look for {what}: {error}", file=sys.stderr)
+        functions = f"functions that {stage.descriptor.name} no longer has"
+        print(f"note: could not check for {functions}: {error}", file=sys.stderr)
         return None
     return {name: _delete(cloud, name) for name in names}
 

@@ -1,7 +1,7 @@
-"""Signed calls to the cloud's APIs of the RPC style: RAM, STS, ResourceManager and EventBridge.
+"""Signed calls to the cloud's RPC-style APIs: RAM, STS, ResourceManager and EventBridge.
 
-`call_rpc` takes an action with its parameters and returns the response, None if it says that something does
-not exist. A key that may not ask, and a service that does not respond, raise `NotAllowed`.
+`call_rpc` takes an action with its parameters and returns the response, or None if it says that the object
+does not exist. It raises `ReadFailed` if the key lacks the permission or the service does not respond.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
 
     from deploy.stage import Stage
 
-__all__ = ["TIMEOUT_SECONDS", "NotAllowed", "ask", "call_rpc", "sdk_config", "sdk_options"]
+__all__ = ["TIMEOUT_SECONDS", "ReadFailed", "call_rpc", "call_sdk", "sdk_config", "sdk_options"]
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for a connection, and for a response."""
 _ABSENT = ("NotExist", "NotEnable")
-"""Parts of the codes that mean that something, or a whole service, is not there."""
+"""Parts of the codes of objects that do not exist and of services that are not activated."""
 
 
-class NotAllowed(Exception):
-    """The question was not answered: the key is not allowed to ask, or there was no response."""
+class ReadFailed(Exception):
+    """The cloud's state cannot be read: the key lacks the permission, or there was no response."""
 
 
 def call_rpc(
     stage: Stage, host: str, version: str, action: str, query: Mapping[str, str], *, in_body: bool = False
 ) -> dict[str, Any] | None:
-    """Call an API of a stage's account; None if something does not exist.
+    """Call an API of a stage's account; return None if the object does not exist.
 
     Args:
         stage: The stage.
         host: Such as ``ram.aliyuncs.com``.
-        version: Of the API, such as ``2015-05-01``.
+        version: Version of the API, such as ``2015-05-01``.
         action: Such as ``GetRole``.
         query: The parameters.
         in_body: Whether the API reads them from the body.
 
     Raises:
-        NotAllowed: there is no answer.
+        ReadFailed: the state cannot be read.
     """
     params = Params(
         action=action,
@@ -62,31 +62,31 @@ def call_rpc(
     )
     client = Client(sdk_config(stage, host))
     request = OpenApiRequest(body=dict(query)) if in_body else OpenApiRequest(query=dict(query))
-    answer = ask(partial(client.call_api, params, request, sdk_options()))
-    if answer is None:
+    response = call_sdk(partial(client.call_api, params, request, sdk_options()))
+    if response is None:
         return None
-    if not isinstance(answer["body"], dict):
-        raise NotAllowed
-    return answer["body"]
+    if not isinstance(response["body"], dict):
+        raise ReadFailed
+    return response["body"]
 
 
-def ask(call: Callable[[], Any]) -> Any:
-    """Return what a call of an SDK returns; None if it says that something does not exist.
+def call_sdk(call: Callable[[], Any]) -> Any:
+    """Return the result of a call of an SDK; None if the object does not exist.
 
     Raises:
-        NotAllowed: there is no answer.
+        ReadFailed: the state cannot be read.
     """
     try:
         return call()
     except Exception as error:  # the SDKs raise classes of several packages
-        # All have the API's code, except those of a connection.
+        # All have the API's code, except connection errors.
         if any(part in str(getattr(error, "code", "")) for part in _ABSENT):
             return None
-        raise NotAllowed from None
+        raise ReadFailed from None
 
 
 def sdk_config(stage: Stage, host: str) -> Config:
-    """Return the configuration of an SDK's client, with the deployer's key."""
+    """Return the configuration of an SDK client, with the deployer's key."""
     keys = deployer_key(stage.env)
     config = Config(
         access_key_id=keys.access_key_id,

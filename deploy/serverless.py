@@ -1,9 +1,8 @@
 """The command `s` of Serverless Devs, run without revealing secrets on the screen or in log files.
 
-`s` prints each function with its environment, and logs what it prints in its home folder. Its output is
-masked line by line, its log files when it has ended, however it ended; those of a run that was killed are
-masked by the next. Its exit code proves nothing (deploy-component.md): callers read the result back from the
-cloud.
+`s` prints each function with its environment, and logs its output in its home folder. The output is masked
+line by line. The log files are masked after every run, even a failed one; those of a killed run are masked by
+the next. The exit code proves nothing (deploy-component.md): callers read the result back from the cloud.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["ACCESS", "Serverless", "missing_command", "secrets_of"]
 
 CLI = "@serverless-devs/s@3.1.10"
-"""The command as npm installs it."""
+"""The npm package of the command."""
 ACCESS = "mpaas_push_serverless_devs_key"
-"""Name of the access for `s`, which takes every environment variable with this suffix as one
+"""Variable with the access for `s`, which reads an access from every variable with this suffix
 (deploy.md: Secrets and credentials)."""
 SHORTEST_SECRET = 4
-"""A shorter string would match in every line."""
+"""Length of the shortest masked secret; a shorter one would match almost every line."""
 
 
 def secrets_of(env: Mapping[str, str]) -> frozenset[str]:
@@ -57,7 +56,8 @@ class Serverless:
     Args:
         descriptor: The file to deploy, such as ``s.staging.yaml``; paths in it are relative to its folder.
         env: The settings, with the deployer's key as ``ALIBABA_CLOUD_ACCESS_KEY_ID`` and so on.
-        environments: Those of the functions, as deployed and as described: `s` prints what it changes.
+        environments: Environments of the functions, as deployed and as described: `s` prints both when it
+            changes one.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Serverless:
         """Deploy all functions of a copy of the descriptor, with additional settings.
 
         Returns:
-            The exit code, which proves little.
+            The exit code, which proves nothing.
         """
         return self._run(["deploy", "-y", "-t", copy.name], env, copy.parent)
 
     def deploy_trigger(self, resource: str, trigger: str, env: Mapping[str, str]) -> int:
-        """Deploy one trigger: the component skips some when it deploys a whole function."""
+        """Deploy one trigger; the component skips some triggers when it deploys a function."""
         return self._run([resource, "deploy", "-y", "--trigger", trigger, "-t", self._descriptor.name], env)
 
     def publish_layer(self, region: str, layer: str, package: Path, runtime: str) -> int:
@@ -94,8 +94,8 @@ class Serverless:
         """Follow a function's logs until interrupted."""
         return self._run([resource, "logs", "--tail", "-t", self._descriptor.name])
 
-    def masked(self, text: str) -> str:
-        """Mask the secrets of the settings in a text, and those of others that their name or form shows."""
+    def mask(self, text: str) -> str:
+        """Mask the settings' secrets in a text, and everything else that is secret by name or form."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return mask_settings(text)
@@ -115,10 +115,10 @@ class Serverless:
             ) as process:
                 try:
                     for line in cast("IO[str]", process.stdout):
-                        sys.stdout.write(self.masked(line))
+                        sys.stdout.write(self.mask(line))
                         sys.stdout.flush()
                 except KeyboardInterrupt:
-                    process.terminate()  # else it would go on writing to its log files
+                    process.terminate()  # otherwise it would continue to write to its log files
                     raise
             return process.returncode
         finally:
@@ -132,7 +132,7 @@ class Serverless:
     def _mask_file(self, path: Path) -> None:
         try:
             text = path.read_text("utf-8", errors="surrogateescape")
-            if (masked := self.masked(text)) != text:
+            if (masked := self.mask(text)) != text:
                 path.write_text(masked, "utf-8", errors="surrogateescape")
         except OSError as error:
             print(f"warning: {path} may hold secrets and cannot be masked: {error.strerror}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""One deployment of the project: its stage, descriptor and settings, and its clients of the cloud."""
+"""One deployment of the project: its stage, descriptor and settings, and clients for the cloud."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["STAND_IN", "Stage", "read_stage"]
 
 STAND_IN = "DEPLOY_CLOUD"
-"""Variable with the address of a stand-in for the cloud on this machine, which then receives all calls."""
+"""Variable with the address of a local stand-in for the cloud, which then receives all calls."""
 
 TIMEOUT_SECONDS = 10.0
 """Longest wait for the queue service."""
@@ -77,7 +77,7 @@ class Stage:
 
     @cached_property
     def uploads(self) -> list[Oss]:
-        """The triggers of its functions that take uploads.
+        """The OSS triggers of its functions.
 
         Raises:
             DescriptorError: the descriptor is invalid.
@@ -95,7 +95,7 @@ class Stage:
 
         Raises:
             DescriptorError: the descriptor is invalid.
-            Misconfigured: the functions have different ones; the layer has compiled parts and fits one.
+            Misconfigured: the functions have different runtimes; the layer has compiled parts and fits one.
         """
         runtimes = sorted({function.runtime for function in self.functions.values()})
         if len(runtimes) > 1:
@@ -121,7 +121,7 @@ class Stage:
         ]
 
     def cloud(self) -> Cloud:
-        """Return Function Compute of its account and region.
+        """Return a client for Function Compute in its account and region.
 
         Raises:
             Misconfigured: the environment has no deployer's key.
@@ -153,7 +153,7 @@ class Stage:
         return Settings.from_env(self.env).mns_endpoint or self.stand_in or default
 
     def queue_service(self) -> MnsAccount:
-        """Return the queue service of its account and region.
+        """Return a client for the queue service in its account and region.
 
         Raises:
             Misconfigured: the environment has no deployer's key.
@@ -166,7 +166,7 @@ class Stage:
         return mns
 
     def serverless(self) -> Serverless:
-        """Return the command `s` for it.
+        """Return the command `s` for this deployment.
 
         Raises:
             CloudRefused: the secrets of the deployed functions, to be masked, cannot be read.
@@ -174,12 +174,12 @@ class Stage:
         cloud = self.cloud()
         environments: list[Mapping[str, str]] = []
         for function in self.functions.values():
-            there = cloud.function(function.function_name) or {}
-            environments += [function.environment_variables, there.get("environmentVariables") or {}]
+            deployed = cloud.function(function.function_name) or {}
+            environments += [function.environment_variables, deployed.get("environmentVariables") or {}]
         return Serverless(self.descriptor, self.env, environments)
 
-    def lacking(self, names: Collection[str] = tuple(REQUIRED_SETTINGS)) -> list[str]:
-        """Return the settings that are missing or invalid, each with what to set."""
+    def setting_faults(self, names: Collection[str] = tuple(REQUIRED_SETTINGS)) -> list[str]:
+        """Describe the settings that are missing or invalid, and what to set."""
         faults = [f"{fault.field} {fault.message}" for fault in missing_settings(self.env, self.name, names)]
         if "FC_REGION" in self.env:
             faults.append(f"FC_REGION is set; unset it: {FC_NAME_FAULT}")
@@ -199,11 +199,11 @@ def read_stage(name: str, folder: Path = ROOT) -> Stage:
     """Read a stage of the project.
 
     Raises:
-        Misconfigured: the stage does not exist, its settings cannot be read, or they or its descriptor name
-            another one.
+        Misconfigured: the stage does not exist, its settings cannot be read, or its settings or descriptor
+            name another stage.
     """
     descriptor, env = stage_file(folder, name), read_settings(folder, name, os.environ)
-    with suppress(DescriptorError):  # `lacking` tells
+    with suppress(DescriptorError):  # reported by `setting_faults`
         for fault in name_faults(descriptor, env):
             raise Misconfigured(f"{descriptor.name}: {fault}")
     return Stage(name=name, folder=folder, env=env)

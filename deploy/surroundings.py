@@ -1,7 +1,7 @@
-"""What a stage needs beside its functions, compared with the cloud: queues, role, EventBridge's deliveries.
+"""Compares what a stage needs besides its functions with the cloud: queues, role, deliveries by EventBridge.
 
-`make prepare` and an administrator make queues and role (docs/deploy.md, step 5), Function Compute makes the
-rules and streams of EventBridge: differences are reported, not corrected.
+`make prepare` creates the queues, an administrator the role (docs/deploy.md, step 5), and Function Compute
+the rules and streams of EventBridge. Differences are therefore reported, not corrected.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from mns.mns_request import GetQueueAttributesRequest, GetQueueAttributesRespons
 from deploy.eventbridge import delivery_fault
 from deploy.plan import Difference
 from deploy.prepare import filled_policies
-from deploy.ram import policies_of_role, policy_document, trusted_by_role
-from deploy.rpc import NotAllowed
+from deploy.ram import policies_of_role, policy_document, trusted_principals
+from deploy.rpc import ReadFailed
 from project.policies import FUNCTION_COMPUTE
 from project.triggers import EventBridge
 from project.wiring import WEEK_SECONDS, mns_queues, visibility_seconds
@@ -31,36 +31,39 @@ __all__ = ["surroundings"]
 
 
 def surroundings(stage: Stage) -> tuple[list[Difference], list[str]]:
-    """Compare queues, role, rules and streams; return what differs, and what the key may not look at.
+    """Compare queues, role, rules and streams; return the differences, and what could not be compared.
 
-    What is missing altogether is left out: `preflight` names it.
+    Missing queues and roles are left out: `preflight` reports them.
     """
     differences: list[Difference] = []
-    unasked: list[str] = []
+    uncompared: list[str] = []
     functions = stage.functions.values()
-    questions = [
-        *((f"the queue {name}", partial(_of_queue, stage, name)) for name in sorted(mns_queues(functions))),
+    comparisons = [
         *(
-            (f"the role {role} and its policy", partial(_of_role, stage, role))
+            (f"the queue {name}", partial(_queue_differences, stage, name))
+            for name in sorted(mns_queues(functions))
+        ),
+        *(
+            (f"the role {role} and its policy", partial(_role_differences, stage, role))
             for role in sorted({function.role.rpartition("/")[2] for function in functions})
         ),
         *(
             (
-                f"what EventBridge delivers to {function.function_name}",
-                partial(_of_deliveries, stage, function),
+                f"the deliveries of EventBridge to {function.function_name}",
+                partial(_delivery_differences, stage, function),
             )
             for function in functions
         ),
     ]
-    for what, ask in questions:
+    for what, compare in comparisons:
         try:
-            differences += ask()
-        except (NotAllowed, MNSExceptionBase):
-            unasked.append(what)
-    return differences, unasked
+            differences += compare()
+        except (ReadFailed, MNSExceptionBase):
+            uncompared.append(what)
+    return differences, uncompared
 
 
-def _of_queue(stage: Stage, name: str) -> Iterator[Difference]:
+def _queue_differences(stage: Stage, name: str) -> Iterator[Difference]:
     attributes = GetQueueAttributesResponse()
     try:
         stage.queue_service().mns_client.get_queue_attributes(GetQueueAttributesRequest(name), attributes)
@@ -68,7 +71,7 @@ def _of_queue(stage: Stage, name: str) -> Iterator[Difference]:
         if error.type == "QueueNotExist":
             return
         raise
-    for what, before, least in (
+    for what, before, minimum in (
         (
             "VisibilityTimeout",
             int(attributes.visibility_timeout),
@@ -76,42 +79,42 @@ def _of_queue(stage: Stage, name: str) -> Iterator[Difference]:
         ),
         ("MessageRetentionPeriod", int(attributes.message_retention_period), WEEK_SECONDS),
     ):
-        if before < least:
+        if before < minimum:
             yield Difference(
-                function=name, what=what, change="change", before=f"{before} s", after=f"at least {least} s"
+                function=name, what=what, change="change", before=f"{before} s", after=f"at least {minimum} s"
             )
 
 
-def _of_deliveries(stage: Stage, function: FunctionProperties) -> Iterator[Difference]:
-    """Find enabled triggers whose rule or stream was switched off in EventBridge."""
-    on = {
+def _delivery_differences(stage: Stage, function: FunctionProperties) -> Iterator[Difference]:
+    """Find enabled triggers whose rule or stream was disabled in EventBridge."""
+    enabled = {
         trigger.trigger_name
         for trigger in function.triggers
         if isinstance(trigger, EventBridge) and trigger.trigger_config.trigger_enable
     }
-    there = stage.cloud().triggers(function.function_name) if on else {}
-    for name in sorted(on & there.keys()):
-        arn = str(there[name].get("sourceArn") or "")
+    deployed = stage.cloud().triggers(function.function_name) if enabled else {}
+    for name in sorted(enabled & deployed.keys()):
+        arn = str(deployed[name].get("sourceArn") or "")
         if status := delivery_fault(stage, arn):
             yield Difference(
                 function=function.function_name,
                 what=f"{arn.rpartition(':')[2]}, trigger {name}",
                 change="change",
                 before=status,
-                after="on: start it in the console of EventBridge",
+                after="enabled: start it in the EventBridge console",
             )
 
 
-def _of_role(stage: Stage, role: str) -> Iterator[Difference]:
-    trusted = trusted_by_role(stage, role)
-    if trusted is None:
+def _role_differences(stage: Stage, role: str) -> Iterator[Difference]:
+    principals = trusted_principals(stage, role)
+    if principals is None:
         return
-    if trusted and trusted != {FUNCTION_COMPUTE}:
+    if principals and principals != {FUNCTION_COMPUTE}:
         yield Difference(
             function=role,
             what="trust policy",
             change="change",
-            before=", ".join(sorted(trusted)),
+            before=", ".join(sorted(principals)),
             after=_step(stage, "trust"),
         )
     names, policy = policies_of_role(stage, role), f"mpaas-push-{stage.name}"

@@ -1,4 +1,4 @@
-"""A project in a repository of its own, an empty cloud, and `s` as it behaves."""
+"""Fixtures: a project in its own repository, an empty cloud, and a stand-in for the command `s`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Project:
         self._capsys = capsys
 
     def run(self, command: str, *arguments: str, stage: str = "dev") -> tuple[int, str]:
-        """Run a command; return its exit code and all that it printed."""
-        from deploy.__main__ import main  # with the SDKs of four services: only who deploys waits for them
+        """Run a command; return its exit code and printed text."""
+        from deploy.__main__ import main  # late: it imports the SDKs of four services
 
         layer = ["--layer", str(self.layer)] if command in {"plan", "deploy"} else []
         code = main([command, "--folder", str(self.folder), "--stage", stage, *layer, *arguments])
@@ -74,22 +74,22 @@ class Project:
 
 
 class FirstDeployment:
-    """The project and the cloud after the first deployment, which is made once and brought back for other tests."""
+    """The project and the cloud after the first deployment, which is carried out once and then restored."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._cloud: dict[str, Any] = {}
 
-    def bring(self, project: Project, cloud: ControlPlane) -> None:
-        here = project.folder.parent
+    def restore(self, project: Project, cloud: ControlPlane) -> None:
+        parent = project.folder.parent
         if not self._cloud:
             code, printed = project.run("deploy")
             assert code == 0, printed
             self._cloud = cloud.state()
-            shutil.copytree(here, self._folder, ignore=shutil.ignore_patterns("bin"))
+            shutil.copytree(parent, self._folder, ignore=shutil.ignore_patterns("bin"))
             return
         shutil.rmtree(project.folder)
-        shutil.copytree(self._folder, here, dirs_exist_ok=True)
+        shutil.copytree(self._folder, parent, dirs_exist_ok=True)
         cloud.restore(self._cloud)
 
 
@@ -100,7 +100,7 @@ def first_deployment(tmp_path_factory: pytest.TempPathFactory) -> FirstDeploymen
 
 @pytest.fixture(scope="module")
 def policies() -> dict[str, str]:
-    """What the role of each stage may do, as a deployment fills it in."""
+    """Return the policies of the stages' roles, filled in as by `make prepare`."""
     from deploy.prepare import filled_policies  # late, as above
 
     env = dict(line.split("=", 1) for line in SETTINGS.split())
@@ -140,12 +140,12 @@ def project(
         "HOME": str(tmp_path / "home"),
         "PATH": f"{commands}:/usr/bin:/bin",
         "DEPLOY_CLOUD": cloud.url,
-        "SSL_CERT_FILE": os.devnull,  # nothing here is asked with TLS, and each session of an SDK reads all certificates
+        "SSL_CERT_FILE": os.devnull,  # no test uses TLS, and each SDK session would read all certificates
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAI-deployer",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "swordfish-secret",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("deploy.code.interpreter", lambda _: None)  # what compiles has a test of its own
+    monkeypatch.setattr("deploy.code.interpreter", lambda _: None)  # test_code.py tests compilation
     project = Project(folder, capsys)
     project.commit()
     with serverless_command(commands / "s"):
@@ -154,6 +154,6 @@ def project(
 
 @pytest.fixture
 def deployed(project: Project, cloud: ControlPlane, first_deployment: FirstDeployment) -> Project:
-    """The project after its first deployment."""
-    first_deployment.bring(project, cloud)
+    """Return the project after its first deployment."""
+    first_deployment.restore(project, cloud)
     return project

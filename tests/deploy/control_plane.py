@@ -1,8 +1,8 @@
-"""The cloud's control plane on loopback, as far as a deployment asks it: Function Compute's API with versions,
-aliases and layers, and the questions about account, roles, Log Service, buckets and queues.
+"""A stand-in for the cloud's control plane on loopback: the calls of a deployment to Function Compute, and those
+that read the account, roles, Log Service, buckets and queues.
 
-What it holds is in plain dictionaries, so that a test can look and change it as somebody in the console would.
-`denied` names calls that are refused with 403, by their action.
+Its state is in plain dictionaries, which tests read, and change as somebody in the console would. `denied` has
+the actions that are refused with 403.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _TOPIC = (
     b"<MessageRetentionPeriod>86400</MessageRetentionPeriod><LoggingEnabled>False</LoggingEnabled></Topic>"
 )
 TRUST_POLICY = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": ["fc.aliyuncs.com"]}}
-"""The statement by which Function Compute may assume a role."""
+"""The statement that allows Function Compute to assume a role."""
 MNS_ERROR = (
     '<Error xmlns="http://mns.aliyuncs.com/doc/v1/"><Code>CODE</Code><Message>m</Message>'
     "<RequestId>1-x</RequestId><HostId>h</HostId></Error>"
@@ -62,12 +62,12 @@ class Refused(Exception):
 
 class _Server(ThreadingHTTPServer):
     request_queue_size = (
-        128  # a preflight opens 20 connections at once: beyond the default 5, each waits a second
+        128  # the preflight opens 20 connections at once; beyond the default of 5, each waits a second
     )
 
 
 class ControlPlane:
-    """The server and what it holds."""
+    """The server and its state."""
 
     def __init__(self) -> None:
         self.functions: dict[str, dict[str, Any]] = {}
@@ -116,7 +116,7 @@ class ControlPlane:
                 try:
                     status, body = (
                         200,
-                        plane.answer(self.command, host, unquote(url.path), query, action, data),
+                        plane.respond(self.command, host, unquote(url.path), query, action, data),
                     )
                 except Refused as error:
                     status = error.status
@@ -149,11 +149,11 @@ class ControlPlane:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def state(self) -> dict[str, Any]:
-        """Return a copy of what it holds."""
-        return copy.deepcopy({name: held for name, held in vars(self).items() if name[0] != "_"})
+        """Return a copy of the state."""
+        return copy.deepcopy({name: value for name, value in vars(self).items() if name[0] != "_"})
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Hold what another one held."""
+        """Replace the state with that of another control plane."""
         vars(self).update(copy.deepcopy(state))
 
     @property
@@ -171,7 +171,7 @@ class ControlPlane:
         self._server.server_close()
         self._thread.join()
 
-    def answer(
+    def respond(
         self, method: str, host: str, path: str, query: dict[str, str], action: str, data: bytes
     ) -> dict[str, Any] | bytes:
         if path.startswith("/2023-03-30/"):
@@ -286,8 +286,8 @@ class ControlPlane:
         self._allow({"GET": "GetFunction", "PUT": "UpdateFunction", "DELETE": "DeleteFunction"}[method])
         if method == "DELETE":
             if any(
-                held.get(name)
-                for held in (self.triggers, self.aliases, self.versions, self.provisioned, self.scaling)
+                resources.get(name)
+                for resources in (self.triggers, self.aliases, self.versions, self.provisioned, self.scaling)
             ):
                 raise Refused(412, "FunctionNotEmpty")
             del self.functions[name]
@@ -310,10 +310,10 @@ class ControlPlane:
         triggers = self.triggers.setdefault(name, {})
         if method == "GET":
             self._allow("ListTriggers")
-            # The service writes members of its own into what it was given.
+            # The service adds members to a trigger.
             return {
                 "triggers": [
-                    {"qualifier": "LATEST", "status": "Active", **each} for each in triggers.values()
+                    {"qualifier": "LATEST", "status": "Active", **trigger} for trigger in triggers.values()
                 ]
             }
         if method == "DELETE":
@@ -325,22 +325,24 @@ class ControlPlane:
             body.pop("triggerType", None)  # an update cannot change it
         trigger = rest[0] if rest else body["triggerName"]
         if method == "POST" and body["triggerType"] == "oss":
-            self._refuse_uploads_of_another(body)
+            self._refuse_overlapping_uploads(body)
         triggers[trigger] = triggers.get(trigger, {}) | body
         if triggers[trigger]["triggerType"] == "eventbridge":
             self._deliver(f"{name}-{trigger}", triggers[trigger])
         return triggers[trigger]
 
-    def _refuse_uploads_of_another(self, trigger: dict[str, Any]) -> None:
-        """OSS has one trigger for an upload; here they are the same if their filters are."""
+    def _refuse_overlapping_uploads(self, trigger: dict[str, Any]) -> None:
+        """Refuse a second trigger for the same uploads, like OSS; here, those with the same filter."""
         for triggers in self.triggers.values():
-            for there in triggers.values():
-                ours, theirs = (json.loads(each["triggerConfig"]).get("filter") for each in (trigger, there))
-                if there.get("sourceArn") == trigger["sourceArn"] and ours == theirs:
+            for existing in triggers.values():
+                ours, theirs = (
+                    json.loads(item["triggerConfig"]).get("filter") for item in (trigger, existing)
+                )
+                if existing.get("sourceArn") == trigger["sourceArn"] and ours == theirs:
                     raise Refused(409, "TriggerConflict")
 
     def _deliver(self, name: str, trigger: dict[str, Any]) -> None:
-        """Make what EventBridge delivers by: a rule on the bus, or a stream."""
+        """Create the rule or the stream by which EventBridge delivers to a trigger."""
         config = json.loads(trigger["triggerConfig"])
         on_bus = config["eventSourceConfig"]["eventSourceType"] == "Default"
         path = f"eventbus/default/rule/{name}" if on_bus else f"eventstreaming/{name}"
@@ -349,14 +351,14 @@ class ControlPlane:
         self.deliveries[name] = states[not config["triggerEnable"]]
 
     def _setting(
-        self, method: str, action: str, held: dict[str, dict[str, Any]], name: str, body: dict[str, Any]
+        self, method: str, action: str, configs: dict[str, dict[str, Any]], name: str, body: dict[str, Any]
     ) -> dict[str, Any]:
         self._allow({"GET": "Get", "PUT": "Put", "DELETE": "Delete"}[method] + action)
         if method == "PUT":
-            held[name] = body
-        if name not in held:
+            configs[name] = body
+        if name not in configs:
             raise Refused(404, "AsyncConfigNotExists")
-        return {"asyncTask": False, "createdTime": "x", **held[name]}
+        return {"asyncTask": False, "createdTime": "x", **configs[name]}
 
     def _concurrency(self, method: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
         if method == "PUT":
@@ -367,24 +369,24 @@ class ControlPlane:
 
     def _instances(self, method: str, kind: str, name: str, body: dict[str, Any]) -> dict[str, Any] | bytes:
         action = kind.title().replace("-", "")
-        held = self.provisioned if kind == "provision-config" else self.scaling
+        configs = self.provisioned if kind == "provision-config" else self.scaling
         self._allow({"GET": "Get", "PUT": "Put", "DELETE": "Delete"}[method] + action)
         if method == "PUT":
-            held[name] = body
+            configs[name] = body
         if method == "DELETE":
-            held.pop(name, None)
+            configs.pop(name, None)
             return b""
-        if name not in held:
+        if name not in configs:
             raise Refused(404, f"{action}NotFound")
-        least = held[name].get("defaultTarget")
-        return {"functionArn": name, "current": least, "target": least, **held[name]}
+        target = configs[name].get("defaultTarget")
+        return {"functionArn": name, "current": target, "target": target, **configs[name]}
 
     def _versions(
         self, method: str, name: str, rest: list[str], body: dict[str, Any]
     ) -> dict[str, Any] | bytes:
         versions = self.versions.setdefault(name, [])
         if method == "DELETE":
-            versions[:] = [each for each in versions if each["versionId"] != rest[0]]
+            versions[:] = [version for version in versions if version["versionId"] != rest[0]]
             return b""
         if method == "POST":
             self._allow("PublishFunctionVersion")
@@ -392,7 +394,7 @@ class ControlPlane:
             if self.refuses_unchanged and versions and self._published.get(name) == state:
                 raise Refused(409, "VersionPublishError")
             self._published[name] = copy.deepcopy(state)
-            number = str(1 + max((int(each["versionId"]) for each in versions), default=0))
+            number = str(1 + max((int(version["versionId"]) for version in versions), default=0))
             versions.append({"versionId": number, "description": body.get("description", "")})
             return versions[-1]
         self._allow("ListFunctionVersions")
@@ -425,10 +427,10 @@ class ControlPlane:
             return {"layers": list(versions)}
         if method == "DELETE":
             self._allow("DeleteLayerVersion")
-            versions[:] = [each for each in versions if str(each["version"]) != rest[0]]
+            versions[:] = [version for version in versions if str(version["version"]) != rest[0]]
             return b""
         self._allow("CreateLayerVersion")
-        number = 1 + max((each["version"] for each in versions), default=0)
+        number = 1 + max((version["version"] for version in versions), default=0)
         arn = f"acs:fc:{REGION}:{self.account}:layers/{layer}/versions/{number}"
         checksum = crc64(base64.b64decode(body["code"]["zipFile"]))
         versions.append(

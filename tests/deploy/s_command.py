@@ -1,12 +1,11 @@
-"""`s` with component fc3 0.1.22, as it behaves against the API (docs/reference/deploy-component.md).
+"""A stand-in for `s` with component fc3 0.1.22, which calls the API (docs/reference/deploy-component.md).
 
-Kept are its ways that a deployment has to reckon with: it masks the account in what it prints of an unchanged
-layer, passes over every trigger behind an unchanged one of EventBridge, never updates a topic trigger, prints
-each function with its environment and what it changes there, keeps that in a log file, and ends with 0 although a
-removal was refused.
+It behaves like `s` where a deployment depends on it: it masks the account when it prints an unchanged layer, skips
+every trigger after an unchanged one of EventBridge, never updates a topic trigger, prints each function with its
+environment and the changes there, writes all that to a log file, and exits with 0 although a removal was refused.
 
-`s` is a process that starts quickly: all it does is hand its arguments and environment to the process of the tests,
-which has imported everything.
+The command is a process that starts quickly: it only passes its arguments and environment to the process of the
+tests, which has already imported everything.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NO_VPC = {"vpcConfig": {"vpcId": "", "vSwitchIds": [], "securityGroupId": ""}}
-"""What it sends where the descriptor has no VPC."""
+"""The properties that it sends if the descriptor has no VPC."""
 CONFIGURATION = {"triggers", "asyncInvokeConfig", "concurrencyConfig", "provisionConfig"} | {"code", "region"}
 COMMAND = """\
 #!{python} -IS
@@ -47,7 +46,7 @@ sys.exit(code)
 
 @contextmanager
 def serverless_command(path: Path) -> Iterator[None]:
-    """Write the command `s`, which works as long as the context lasts."""
+    """Write the command `s`, which works within the context."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -69,14 +68,14 @@ def serverless_command(path: Path) -> Iterator[None]:
 
 
 class TriggerNotFound(Exception):
-    """A trigger that was passed over is shown, and is not there: what comes after is not deployed."""
+    """A skipped new trigger does not exist, so its properties cannot be shown and later functions are not deployed."""
 
 
 class Command:
     """One run of `s`.
 
     Attributes:
-        printed: What it has printed.
+        printed: Its output.
     """
 
     def __init__(self, arguments: list[str], environment: dict[str, str], folder: Path) -> None:
@@ -87,7 +86,7 @@ class Command:
         self._logs = Path(environment["HOME"]) / ".s" / "logs"
 
     def run(self) -> int:
-        """Do what the arguments say and return the exit code."""
+        """Run the command and return the exit code."""
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
             self._run()
@@ -108,7 +107,7 @@ class Command:
         descriptor = Descriptor(self._folder / self._option("-t"))
         first = self._arguments[0]
         resources = [first] if first in descriptor.frame.resources else [*descriptor.frame.resources]
-        action = next(each for each in self._arguments if each in {"deploy", "remove", "logs"})
+        action = next(argument for argument in self._arguments if argument in {"deploy", "remove", "logs"})
         for resource in resources:
             props = descriptor.resolved_props(resource, self._environment)
             if action == "deploy":
@@ -127,12 +126,12 @@ class Command:
             log.write(text + "\n")
 
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any] | None:
-        """Call the API; None where there is no such thing."""
+        """Call the API; return None if the object does not exist."""
         data = None if body is None else json.dumps(body).encode()
         url = f"{self._environment['DEPLOY_CLOUD']}/2023-03-30/{path}"
         try:
-            with urlopen(Request(url, data, method=method)) as answer:
-                text = answer.read()
+            with urlopen(Request(url, data, method=method)) as response:
+                text = response.read()
                 return json.loads(text) if text else {}
         except HTTPError as error:
             if error.code == 404:
@@ -155,27 +154,27 @@ class Command:
         if only is None:
             function = NO_VPC | {key: value for key, value in props.items() if key not in CONFIGURATION}
             body = {**function, "code": {"zipFile": zipped(self._folder / props["code"])}}
-            there = self._call("GET", f"functions/{name}")
-            if there is None:
+            deployed = self._call("GET", f"functions/{name}")
+            if deployed is None:
                 self._call("POST", "functions", body)
             else:
-                self._say_changes(there.get("environmentVariables") or {}, props["environmentVariables"])
+                self._say_changes(deployed.get("environmentVariables") or {}, props["environmentVariables"])
                 self._call("PUT", f"functions/{name}", body)
             self._say(json.dumps(function))
         listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
-        remote = {each["triggerName"]: each for each in listed}
+        remote = {trigger["triggerName"]: trigger for trigger in listed}
         for trigger in props.get("triggers", []):
             if only is not None and trigger["triggerName"] != only:
                 continue
             body = trigger | {"triggerConfig": json.dumps(trigger["triggerConfig"])}
-            there = remote.get(trigger["triggerName"])
-            if there is None:
+            existing = remote.get(trigger["triggerName"])
+            if existing is None:
                 self._call("POST", f"functions/{name}/triggers", body)
             elif trigger["triggerType"] == "mns_topic":
                 continue
             elif (
                 trigger["triggerType"] == "eventbridge"
-                and json.loads(there["triggerConfig"]) == trigger["triggerConfig"]
+                and json.loads(existing["triggerConfig"]) == trigger["triggerConfig"]
             ):
                 self._say(f"Skipping the deployment of the eventbridge trigger {trigger['triggerName']}")
                 break
@@ -188,16 +187,16 @@ class Command:
             if "concurrencyConfig" in props:
                 self._call("PUT", f"functions/{name}/concurrency", props["concurrencyConfig"])
             listed = (self._call("GET", f"functions/{name}/triggers") or {})["triggers"]
-            described = {each["triggerName"] for each in props.get("triggers", [])}
-            if lacking := described - {each["triggerName"] for each in listed}:
-                raise TriggerNotFound(lacking.pop())
+            described = {trigger["triggerName"] for trigger in props.get("triggers", [])}
+            if missing := described - {trigger["triggerName"] for trigger in listed}:
+                raise TriggerNotFound(missing.pop())
 
     def _unbind(self, name: str) -> None:
         for vpc in (self._call("GET", f"functions/{name}/vpc-bindings") or {})["vpcIds"]:
             self._call("DELETE", f"functions/{name}/vpc-bindings/{vpc}")
 
     def _keep_instances(self, name: str, provision: dict[str, Any] | None) -> None:
-        """Set what is described; a `provisionConfig` that is not described stays, a `scalingConfig` goes."""
+        """Set a described `provisionConfig`; keep an undescribed one, and delete a `scalingConfig`."""
         if provision:
             arrays: dict[str, Any] = {"targetTrackingPolicies": [], "scheduledActions": []}
             self._call("PUT", f"functions/{name}/provision-config", arrays | provision)
@@ -215,18 +214,20 @@ class Command:
                 self._call("DELETE", f"functions/{name}/triggers/{trigger['triggerName']}")
             self._call("DELETE", f"functions/{name}")
         except HTTPError as error:
-            self._say(f"remove function error: {error}")  # and it goes on, and ends with 0
+            self._say(f"remove function error: {error}")  # it continues, and exits with 0
 
     def _show_logs(self, props: dict[str, Any]) -> None:
         remote = (self._call("GET", f"functions/{props['functionName']}") or {}).get("logConfig")
-        if json.dumps(props["logConfig"]) != json.dumps(remote, sort_keys=True):  # by the order of keys
+        if json.dumps(props["logConfig"]) != json.dumps(
+            remote, sort_keys=True
+        ):  # it also compares the order of keys
             self._say("warning: the log configuration differs from the one in the cloud")
         self._say(f"logs of {props['functionName']}")
 
 
 def zipped(folder: Path) -> str:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as package:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as package:
         for path in sorted(folder.rglob("*.*")):
             package.write(path, path.relative_to(folder))
-    return base64.b64encode(held.getvalue()).decode()
+    return base64.b64encode(data.getvalue()).decode()

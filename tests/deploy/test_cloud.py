@@ -1,4 +1,4 @@
-"""The client of Function Compute's API, against a server that fails for a while."""
+"""The client of Function Compute's API, against a server that fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cloud_of(server: Server) -> Cloud:
-    from deploy.cloud import Cloud  # late: the SDK takes long to import
+    from deploy.cloud import Cloud  # late: the SDK is slow to import
 
     return Cloud(server.url, Credentials("LTAI-deployer", "swordfish-secret"))
 
@@ -35,7 +35,7 @@ def link_to_code(exchange: Exchange) -> bool:
         (409, "ConcurrentUpdateError"),
     ],
 )
-def test_a_call_that_was_throttled_or_failed_is_repeated(status: int, code: str) -> None:
+def test_throttled_or_failed_call_is_retried(status: int, code: str) -> None:
     failure = reply({"Code": code, "RequestId": "1-x"}, status)
     with Server(failure, reply({"functionName": "f"})) as server:
         function = cloud_of(server).function("f")
@@ -45,7 +45,7 @@ def test_a_call_that_was_throttled_or_failed_is_repeated(status: int, code: str)
     assert len(server.requests) == 2
 
 
-def test_a_call_that_was_refused_is_not_repeated() -> None:
+def test_refused_call_is_not_retried() -> None:
     from deploy.cloud import CloudRefused
 
     with (
@@ -56,14 +56,14 @@ def test_a_call_that_was_refused_is_not_repeated() -> None:
     assert len(server.requests) == 1
 
 
-def test_the_triggers_of_every_page_are_read() -> None:
+def test_triggers_of_all_pages_are_read() -> None:
     first, second = ({"triggers": [{"triggerName": name}]} for name in "ab")
     with Server(reply(first | {"nextToken": "more"}), reply(second)) as server:
         assert cloud_of(server).triggers("f").keys() == {"a", "b"}
     assert "nextToken=more" in server.requests[1].path
 
 
-def test_a_response_of_another_kind_is_refused() -> None:
+def test_unexpected_response_is_refused() -> None:
     from deploy.cloud import CloudRefused
 
     with Server(reply([1])) as server:
@@ -74,7 +74,7 @@ def test_a_response_of_another_kind_is_refused() -> None:
             cloud.triggers("f")
 
 
-def test_code_that_cannot_be_downloaded_is_refused() -> None:
+def test_code_that_cannot_be_downloaded_is_an_error() -> None:
     from deploy.cloud import CloudRefused
 
     archive = io.BytesIO()
@@ -89,7 +89,7 @@ def test_code_that_cannot_be_downloaded_is_refused() -> None:
             cloud_of(server).code("f")
 
 
-def test_a_trigger_whose_configuration_is_not_json_is_refused() -> None:
+def test_trigger_configuration_that_is_not_json_is_an_error() -> None:
     from deploy.cloud import CloudRefused
 
     with (

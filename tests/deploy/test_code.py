@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.code import copy_code, to_upload
+from deploy.code import copy_code, copy_for_upload
 from deploy.layer import interpreter
 from tests.descriptors import PROJECT
 
@@ -25,10 +25,10 @@ FOLDERS = ["./functions/http_push", "./functions/timer_push"]
 
 @pytest.fixture
 def python() -> str:
-    found = interpreter(RUNTIME)
-    if found is None:
-        pytest.skip(f"{RUNTIME} is not on this machine")
-    return found
+    path = interpreter(RUNTIME)
+    if path is None:
+        pytest.skip(f"{RUNTIME} is not installed")
+    return path
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def compiled(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return tmp_path / "functions"
 
 
-def test_every_module_has_bytecode_beside_it_and_always_the_same(compiled: Path, tmp_path: Path) -> None:
+def test_every_module_has_reproducible_bytecode(compiled: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     copy_code(PROJECT, FOLDERS, again, RUNTIME)
 
@@ -47,8 +47,8 @@ def test_every_module_has_bytecode_beside_it_and_always_the_same(compiled: Path,
         assert bytecode.read_bytes() == (again / bytecode.relative_to(tmp_path)).read_bytes()
 
 
-def test_a_file_that_is_edited_in_the_cloud_runs_as_edited(compiled: Path, python: str) -> None:
-    """Bytecode that is not checked would go on running what the file was."""
+def test_file_edited_in_the_cloud_runs_as_edited(compiled: Path, python: str) -> None:
+    """Unchecked bytecode would still run the old content of the file."""
     folder = compiled / "timer_push"
     (folder / "index.py").write_text("print('edited')\n")
     done = subprocess.run(
@@ -58,7 +58,7 @@ def test_a_file_that_is_edited_in_the_cloud_runs_as_edited(compiled: Path, pytho
     assert done.stdout == "edited\n"
 
 
-def test_rules_are_compiled_and_wrong_ones_stay_for_the_function_to_name(tmp_path: Path) -> None:
+def test_valid_rules_are_compiled_and_invalid_ones_are_copied(tmp_path: Path) -> None:
     project = tmp_path / "project"
     for name, rules in (
         ("right", (PROJECT / "functions" / "event_push" / "rules.yaml").read_text()),
@@ -73,7 +73,7 @@ def test_rules_are_compiled_and_wrong_ones_stay_for_the_function_to_name(tmp_pat
     assert (tmp_path / "copy" / "wrong" / "rules.yaml").read_text() == "rules: wrong"
 
 
-def test_without_an_interpreter_of_the_runtime_the_sources_are_uploaded(
+def test_sources_are_copied_without_bytecode_if_there_is_no_interpreter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.code.interpreter", lambda _: None)
@@ -84,7 +84,7 @@ def test_without_an_interpreter_of_the_runtime_the_sources_are_uploaded(
 
 
 @pytest.mark.parametrize("folders", [["f", "f/inner"], ["f/inner", "f"]])
-def test_a_function_in_the_folder_of_another_is_copied_with_it(tmp_path: Path, folders: list[str]) -> None:
+def test_nested_function_folders_are_copied(tmp_path: Path, folders: list[str]) -> None:
     (tmp_path / "f" / "inner").mkdir(parents=True)
     (tmp_path / "f" / "index.py").write_text("outer = 1")
     (tmp_path / "f" / "inner" / "index.py").write_text("inner = 1")
@@ -95,9 +95,7 @@ def test_a_function_in_the_folder_of_another_is_copied_with_it(tmp_path: Path, f
     assert (tmp_path / "copy" / "f" / "inner" / "index.py").read_text() == "inner = 1"
 
 
-def test_what_links_lead_to_is_deployed_and_compared_and_links_to_nothing_are_not(
-    project: Project, cloud: ControlPlane
-) -> None:
+def test_links_are_followed_and_dangling_links_are_ignored(project: Project, cloud: ControlPlane) -> None:
     code = project.folder / "functions" / "timer_push"
     (project.folder / "common").mkdir()
     (project.folder / "common" / "helper.py").write_text("HELP = 1\n")
@@ -112,14 +110,14 @@ def test_what_links_lead_to_is_deployed_and_compared_and_links_to_nothing_are_no
 
 
 @pytest.mark.usefixtures("python")
-def test_the_working_tree_stays_as_it_is(tmp_path: Path) -> None:
+def test_working_tree_is_unchanged(tmp_path: Path) -> None:
     folder = tmp_path / "functions" / "f"
     folder.mkdir(parents=True)
     (folder / "index.py").write_text("")
     (tmp_path / "s.yaml").write_text("")
     (tmp_path / "s.staging.yaml").write_text("extend: s.yaml")
 
-    with to_upload(tmp_path / "s.staging.yaml", ["./functions/f"], RUNTIME) as copy:
+    with copy_for_upload(tmp_path / "s.staging.yaml", ["./functions/f"], RUNTIME) as copy:
         assert copy.read_text() == "extend: s.yaml"
         assert copy.with_name("s.yaml").is_file()
         assert list((copy.parent / "functions" / "f").rglob("*.pyc"))
@@ -127,7 +125,7 @@ def test_the_working_tree_stays_as_it_is(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.pyc"))
 
 
-def test_a_deployment_uploads_bytecode_and_changes_nothing_the_next_time(
+def test_deployment_with_bytecode_leaves_nothing_to_change(
     project: Project, cloud: ControlPlane, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deploy.code.interpreter", lambda _: python)

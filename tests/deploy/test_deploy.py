@@ -1,5 +1,4 @@
-"""Deployments, the first and every one after it. A stand-in of the cloud's API says what is there; `s` behaves as
-its component does."""
+"""Deployments, the first and later ones, against stand-ins for the cloud's API and for the command `s`."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_push.credentials import Credentials
-from project.__main__ import main as create
+from project.__main__ import main as project_main
 from tests.deploy.control_plane import ACCOUNT, TRUST_POLICY
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ NAMES = ("http", "queue", "timer", "event", "campaign")
 HTTP, QUEUE, TIMER, EVENT, CAMPAIGN = FUNCTIONS = [f"mpaas-{name}-push-dev" for name in NAMES]
 
 
-def test_a_first_deployment_is_planned_made_and_read_back(project: Project, cloud: ControlPlane) -> None:
+def test_first_deployment_is_planned_carried_out_and_read_back(project: Project, cloud: ControlPlane) -> None:
     code, planned = project.run("plan")
     assert code == 0, planned
     assert not cloud.functions
@@ -46,11 +45,11 @@ def test_a_first_deployment_is_planned_made_and_read_back(project: Project, clou
     assert "nothing would change" in project.run("plan")[1]
     project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    shown = page.partition("<!-- plan -->\n```console\n$ make plan\n")[2].partition("```")[0]
-    assert [line.rstrip() for line in project.run("plan")[1].splitlines()] == shown.splitlines()
+    documented = page.partition("<!-- plan -->\n```console\n$ make plan\n")[2].partition("```")[0]
+    assert [line.rstrip() for line in project.run("plan")[1].splitlines()] == documented.splitlines()
 
 
-def test_an_unchanged_stage_is_deployed_again(deployed: Project, cloud: ControlPlane) -> None:
+def test_unchanged_stage_can_be_deployed_again(deployed: Project, cloud: ControlPlane) -> None:
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
@@ -58,7 +57,7 @@ def test_an_unchanged_stage_is_deployed_again(deployed: Project, cloud: ControlP
     assert "version 1 of mpaas-push-dev" in printed
 
 
-def test_every_kind_of_trigger_that_changes_is_changed(deployed: Project, cloud: ControlPlane) -> None:
+def test_changed_trigger_of_every_kind_is_updated(deployed: Project, cloud: ControlPlane) -> None:
     for old, new in (
         ("0 0 9 * * *", "0 30 8 * * *"),  # timer
         ("methods: [GET, POST, PATCH]", "methods: [GET, POST, HEAD]"),  # http
@@ -75,32 +74,32 @@ def test_every_kind_of_trigger_that_changes_is_changed(deployed: Project, cloud:
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
-    config = {name: json.loads(each["triggerConfig"]) for name, each in cloud.triggers[QUEUE].items()}
+    config = {name: json.loads(trigger["triggerConfig"]) for name, trigger in cloud.triggers[QUEUE].items()}
     assert config["announcements"]["notifyStrategy"] == "BACKOFF_RETRY"
     assert config["pushes"]["runOptions"]["batchWindow"]["CountBasedWindow"] == 50
     assert "nothing would change" in deployed.run("plan")[1]
 
 
-def test_a_trigger_behind_an_unchanged_stream_is_added_and_one_that_left_is_removed(
+def test_skipped_trigger_is_added_and_orphaned_trigger_is_removed(
     deployed: Project, cloud: ControlPlane
 ) -> None:
     deployed.replace("s.yaml", "triggerName: announcements", "triggerName: news")
     deployed.replace(
         "functions/event_push/rules.yaml", "Order", "Parcel"
-    )  # of a function that `s` does not reach
+    )  # the code of a function that `s` does not reach
 
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
     assert "TriggerNotFound" in printed
-    assert f"s did not deploy the trigger news of {QUEUE}; deploying it by itself" in printed
+    assert f"s did not deploy the trigger news of {QUEUE}; deploying it separately" in printed
     assert f"removing the trigger announcements of {QUEUE}, which the descriptor does not have" in printed
-    assert "s stopped with 101 before the end; running it again" in printed
+    assert "s stopped early with exit code 101; running it again" in printed
     assert "news" in cloud.triggers[QUEUE]
     assert "announcements" not in cloud.triggers[QUEUE]
 
 
-def test_a_trigger_of_another_type_is_made_anew(deployed: Project, cloud: ControlPlane) -> None:
+def test_trigger_of_another_type_is_recreated(deployed: Project, cloud: ControlPlane) -> None:
     cloud.triggers[TIMER]["morning"] |= {"triggerType": "oss"}
 
     code, printed = deployed.run("deploy")
@@ -110,9 +109,7 @@ def test_a_trigger_of_another_type_is_made_anew(deployed: Project, cloud: Contro
     assert cloud.triggers[TIMER]["morning"]["triggerType"] == "timer"
 
 
-def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
-    deployed: Project, cloud: ControlPlane
-) -> None:
+def test_changes_in_the_console_are_shown_and_reverted(deployed: Project, cloud: ControlPlane) -> None:
     cloud.functions[TIMER]["timeout"] = 5
     cloud.functions[TIMER]["environmentVariables"]["PUSH_LOG_LEVEL"] = "DEBUG"
     cloud.asynchronous[TIMER]["maxAsyncRetryAttempts"] = 0
@@ -138,7 +135,7 @@ def test_what_somebody_changed_in_the_console_is_shown_and_set_right(
     assert "nothing would change" in deployed.run("plan")[1]
 
 
-def test_instances_are_kept_warm_as_described_and_let_go_when_they_leave(
+def test_instances_are_kept_warm_as_described_and_otherwise_released(
     deployed: Project, cloud: ControlPlane
 ) -> None:
     warm = "    provisionConfig:\n      defaultTarget: 2\n      alwaysAllocateCPU: false\n"
@@ -151,7 +148,7 @@ def test_instances_are_kept_warm_as_described_and_let_go_when_they_leave(
     assert cloud.provisioned[HTTP]["defaultTarget"] == 2
     assert "nothing would change" in deployed.run("plan")[1]
 
-    cloud.provisioned[HTTP]["scheduledActions"] = [{"name": "by-hand", "target": 9}]
+    cloud.provisioned[HTTP]["scheduledActions"] = [{"name": "in-the-console", "target": 9}]
     assert "provisionConfig.scheduledActions" in deployed.run("plan")[1]
     assert deployed.run("deploy")[0] == 0
     assert cloud.provisioned[HTTP]["scheduledActions"] == []
@@ -164,7 +161,7 @@ def test_instances_are_kept_warm_as_described_and_let_go_when_they_leave(
     assert f"keeping no instance of {HTTP} warm" in printed
 
 
-def test_instances_set_by_hand_are_in_the_plan_and_are_taken_back(
+def test_instances_configured_in_the_console_are_shown_and_reverted(
     deployed: Project, cloud: ControlPlane
 ) -> None:
     cloud.provisioned[HTTP] = {"defaultTarget": 0, "alwaysAllocateCPU": True}
@@ -183,9 +180,7 @@ def test_instances_set_by_hand_are_in_the_plan_and_are_taken_back(
     assert not cloud.scaling
 
 
-def test_a_vpc_binding_set_by_hand_is_in_the_plan_and_is_taken_back(
-    deployed: Project, cloud: ControlPlane
-) -> None:
+def test_vpc_binding_of_the_console_is_shown_and_reverted(deployed: Project, cloud: ControlPlane) -> None:
     cloud.bindings[HTTP] = ["vpc-1"]
     planned = deployed.run("plan")[1]
     assert "vpcBinding" in planned
@@ -197,7 +192,7 @@ def test_a_vpc_binding_set_by_hand_is_in_the_plan_and_is_taken_back(
     assert cloud.bindings[HTTP] == []
 
 
-def test_a_function_with_warm_instances_is_removed(deployed: Project, cloud: ControlPlane) -> None:
+def test_function_with_warm_instances_is_removed(deployed: Project, cloud: ControlPlane) -> None:
     cloud.provisioned[HTTP] = {"defaultTarget": 1}
     cloud.scaling[QUEUE] = {"minInstances": 1}
 
@@ -208,7 +203,7 @@ def test_a_function_with_warm_instances_is_removed(deployed: Project, cloud: Con
 
 
 @pytest.mark.parametrize(
-    ("key", "by_hand", "unset"),
+    ("key", "enabled", "unset"),
     [
         ("vpcConfig", {"vpcId": "vpc-1"}, {"vpcId": "", "vSwitchIds": [], "securityGroupId": ""}),
         (
@@ -223,25 +218,25 @@ def test_a_function_with_warm_instances_is_removed(deployed: Project, cloud: Con
         ),
     ],
 )
-def test_what_the_descriptor_does_not_set_differs_only_if_it_is_enabled(
-    deployed: Project, cloud: ControlPlane, key: str, by_hand: dict[str, Any], unset: dict[str, Any]
+def test_undescribed_property_differs_only_if_it_is_enabled(
+    deployed: Project, cloud: ControlPlane, key: str, enabled: dict[str, Any], unset: dict[str, Any]
 ) -> None:
-    from deploy.plan import differences  # late: with the SDKs of four services
+    from deploy.plan import differences  # late: it imports the SDKs of four services
     from deploy.stage import read_stage
 
     stage = read_stage("dev", deployed.folder)
     plans = [plan for plan in stage.plans() if plan.name == HTTP]
 
-    def differing() -> set[str]:
+    def differing_properties() -> set[str]:
         return {difference.what for difference in differences(plans, stage.cloud())}
 
     cloud.functions[HTTP][key] = unset
-    before = differing()
-    cloud.functions[HTTP][key] = by_hand
-    assert differing() - before == {key}
+    before = differing_properties()
+    cloud.functions[HTTP][key] = enabled
+    assert differing_properties() - before == {key}
 
 
-def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
+def test_differing_queues_and_role_are_shown_with_the_way_to_change_them(
     deployed: Project, cloud: ControlPlane
 ) -> None:
     cloud.queue["VisibilityTimeout"] = 30
@@ -263,7 +258,7 @@ def test_queues_and_a_role_that_differ_are_shown_with_who_changes_them(
     assert "could not compare the role mpaas-push-dev and its policy" in deployed.run("plan")[1]
 
 
-def test_another_python_is_one_line_and_reaches_functions_and_layer(
+def test_runtime_is_changed_in_one_line_for_functions_and_layer(
     deployed: Project, cloud: ControlPlane
 ) -> None:
     deployed.replace("s.yaml", "runtime: python3.10", "runtime: python3.12")
@@ -272,19 +267,17 @@ def test_another_python_is_one_line_and_reaches_functions_and_layer(
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
-    assert {each["runtime"] for each in cloud.functions.values()} == {"python3.12"}
-    assert all(each["layers"][0].endswith("versions/2") for each in cloud.functions.values())
+    assert {function["runtime"] for function in cloud.functions.values()} == {"python3.12"}
+    assert all(function["layers"][0].endswith("versions/2") for function in cloud.functions.values())
     assert "nothing would change" in deployed.run("plan")[1]
 
 
-def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
-    deployed: Project, cloud: ControlPlane
-) -> None:
-    # The first function is there with one of its triggers, nothing after it, and no release was recorded.
+def test_interrupted_deployment_is_completed_by_the_next(deployed: Project, cloud: ControlPlane) -> None:
+    # Only the first function exists, without all of its triggers, and no release was recorded.
     for name in {*FUNCTIONS} - {QUEUE}:
         del cloud.functions[name]
-    for held in (cloud.triggers, cloud.asynchronous, cloud.versions, cloud.aliases):
-        held.clear()
+    for resources in (cloud.triggers, cloud.asynchronous, cloud.versions, cloud.aliases):
+        resources.clear()
     cloud.reserved.clear()
 
     assert "dev has no release yet: make deploy creates one" in deployed.run("rollback")[1]
@@ -296,7 +289,7 @@ def test_a_deployment_that_was_killed_in_the_middle_is_completed_by_the_next(
     assert "nothing would change" in deployed.run("plan")[1]
 
 
-def test_a_changed_file_and_a_changed_layer_are_seen(deployed: Project) -> None:
+def test_changed_file_and_changed_layer_are_shown(deployed: Project) -> None:
     deployed.layer.write_bytes(b"another layer")
     deployed.replace("functions/event_push/rules.yaml", "Order", "Your order")
 
@@ -307,10 +300,10 @@ def test_a_changed_file_and_a_changed_layer_are_seen(deployed: Project) -> None:
     assert all(re.search(rf"{name} +layer +\S+versions/1 +\S+versions/2", planned) for name in FUNCTIONS)
 
 
-def test_a_terminal_shows_what_comes_in_green_and_what_goes_in_red(
+def test_terminal_shows_additions_in_green_and_removals_in_red(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deploy.plan import Difference, print_differences  # late: with the SDKs of four services
+    from deploy.plan import Difference, print_differences  # late: it imports the SDKs of four services
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80"}.items():
@@ -327,9 +320,7 @@ def test_a_terminal_shows_what_comes_in_green_and_what_goes_in_red(
     assert [row[:6] for row in rows] == ["\x1b[32m+", "\x1b[33m~", "\x1b[31m-"]
 
 
-def test_no_output_and_no_log_holds_the_ledgers_password_or_a_key(
-    project: Project, cloud: ControlPlane
-) -> None:
+def test_output_and_logs_contain_no_password_or_key(project: Project, cloud: ControlPlane) -> None:
     printed = project.run("plan")[1] + project.run("deploy")[1] + project.run("plan")[1]
     cloud.functions[HTTP]["environmentVariables"]["PUSH_LEDGER_URL"] = "redis://old:other@elsewhere"
     printed += project.run("plan")[1]
@@ -340,7 +331,7 @@ def test_no_output_and_no_log_holds_the_ledgers_password_or_a_key(
         assert secret not in project.logs.read_text()
 
 
-def test_a_secret_is_masked_while_it_is_replaced(
+def test_old_and_new_value_of_a_secret_are_masked(
     deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed.replace(
@@ -368,7 +359,7 @@ def test_a_secret_is_masked_while_it_is_replaced(
         assert secret not in deployed.logs.read_text()
 
 
-def test_every_call_has_the_deployers_key_although_the_shell_has_one_of_the_functions(
+def test_calls_are_signed_with_the_deployers_key_not_the_functions(
     project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPAAS_AK_ENV", "LTAI-of-the-functions")
@@ -377,7 +368,7 @@ def test_every_call_has_the_deployers_key_although_the_shell_has_one_of_the_func
     code, printed = project.run("deploy")
 
     assert code == 0, printed
-    signed = [signature for signature in cloud.signatures if signature]  # `s` of the tests signs nothing
+    signed = [signature for signature in cloud.signatures if signature]  # the stand-in for `s` signs nothing
     assert len(signed) > 20
     assert all("LTAI-deployer" in signature for signature in signed)
 
@@ -388,7 +379,7 @@ def test_every_call_has_the_deployers_key_although_the_shell_has_one_of_the_func
     assert "the deployer's AccessKey is missing: set ALIBABA_CLOUD_ACCESS_KEY_ID and" in printed
 
 
-def test_a_secret_that_the_shell_has_by_another_name_is_masked(
+def test_secret_of_the_shell_with_another_name_is_masked(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.replace(
@@ -405,23 +396,23 @@ def test_a_secret_that_the_shell_has_by_another_name_is_masked(
     assert "swordfish-of-the-shell" not in project.logs.read_text()
 
 
-def test_a_secret_is_masked_in_each_form_that_the_command_prints(tmp_path: Path) -> None:
-    from deploy.serverless import Serverless  # late: with the SDKs of four services
+def test_secret_is_masked_in_each_printed_form(tmp_path: Path) -> None:
+    from deploy.serverless import Serverless  # late: it imports the SDKs of four services
 
     env = {
         "JWT_SECRET": 'first line\nsecond "line',
         "API_TOKEN": '{"key": "hunter2"}',
         "PUSH_LEDGER_URL": r"rediss://push:sw\ord$fish@h",
     }
-    masked = Serverless(tmp_path / "s.yaml", env).masked
+    mask = Serverless(tmp_path / "s.yaml", env).mask
     for name, value in env.items():
         password = r"sw\ord$fish" if name == "PUSH_LEDGER_URL" else value
         for text in (value, json.dumps(value), password, *password.splitlines()):
-            assert password.splitlines()[-1] not in masked(text)
-            assert "ord" not in masked(text)
-            assert "line" not in masked(text)
-            assert "hunter2" not in masked(text)
-    assert masked("redis://old:gone@h is no setting") == "redis://old:********@h is no setting"
+            assert password.splitlines()[-1] not in mask(text)
+            assert "ord" not in mask(text)
+            assert "line" not in mask(text)
+            assert "hunter2" not in mask(text)
+    assert mask("redis://old:gone@h is not a setting") == "redis://old:********@h is not a setting"
 
 
 def test_functions_may_share_a_folder(deployed: Project) -> None:
@@ -437,7 +428,7 @@ def test_functions_may_share_a_folder(deployed: Project) -> None:
     assert code == 0, printed
 
 
-def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_too(
+def test_interrupted_command_masks_all_logs_and_prints_no_traceback(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.logs.parent.mkdir(parents=True)
@@ -466,7 +457,7 @@ def test_an_interrupted_command_ends_quietly_and_masks_the_logs_of_killed_ones_t
     assert "Staging" not in of_staging.read_text()
 
 
-def test_everything_that_is_missing_is_named_before_anything_is_changed(
+def test_all_missing_prerequisites_are_reported_before_any_change(
     project: Project, cloud: ControlPlane
 ) -> None:
     cloud.roles.clear()
@@ -479,7 +470,7 @@ def test_everything_that_is_missing_is_named_before_anything_is_changed(
     code, printed = project.run("deploy")
 
     assert code == 2
-    for lack in (
+    for text in (
         "a key of the account 1000000000000000 is missing",
         "the role mpaas-push-dev is missing: docs/deploy.md, step 5",
         "the Log Service project mpaas-push-dev is missing: docs/deploy.md, step 3",
@@ -491,12 +482,12 @@ def test_everything_that_is_missing_is_named_before_anything_is_changed(
         "the topic mpaas-push-dev is missing: make prepare STAGE=dev",
         "the triggers' role aliyunosseventnotificationrole is missing: docs/deploy.md, step 3",
     ):
-        assert lack in printed
+        assert text in printed
     assert not cloud.functions
     assert not cloud.layers
 
 
-def test_a_role_that_function_compute_may_not_assume_is_named_before_anything_is_changed(
+def test_role_without_trust_in_function_compute_is_reported_before_any_change(
     project: Project, cloud: ControlPlane
 ) -> None:
     service = {"Service": ["ecs.aliyuncs.com"]}
@@ -516,10 +507,10 @@ def test_a_role_that_function_compute_may_not_assume_is_named_before_anything_is
     assert not cloud.functions
 
 
-def test_a_role_that_others_may_assume_too_is_shown(project: Project, cloud: ControlPlane) -> None:
+def test_role_that_others_may_assume_is_shown(project: Project, cloud: ControlPlane) -> None:
     cloud.roles["mpaas-push-dev"] = [
         {**TRUST_POLICY, "Action": ["sts:AssumeRole"]}
-    ]  # RAM takes a list as well
+    ]  # RAM accepts a list as well
     assert "trust policy" not in project.run("plan")[1]
     cloud.roles["mpaas-push-dev"] = [
         TRUST_POLICY,
@@ -534,9 +525,7 @@ def test_a_role_that_others_may_assume_too_is_shown(project: Project, cloud: Con
     assert "build/policies/dev-trust.json" in line
 
 
-def test_a_stream_or_rule_that_was_switched_off_in_eventbridge_is_shown(
-    project: Project, cloud: ControlPlane
-) -> None:
+def test_stream_or_rule_disabled_in_eventbridge_is_shown(project: Project, cloud: ControlPlane) -> None:
     paths = {
         "pushes": f"eventstreaming/{QUEUE}-pushes",
         "retries": f"eventstreaming/{QUEUE}-retries",
@@ -545,8 +534,8 @@ def test_a_stream_or_rule_that_was_switched_off_in_eventbridge_is_shown(
     for name, function in (("pushes", QUEUE), ("retries", QUEUE), ("events", EVENT)):
         arn = f"acs:eventbridge:cn-hangzhou:1000000000000000:{paths[name]}"
         cloud.functions[function], cloud.code[function] = {"functionName": function}, EMPTY_ZIP
-        there = {"triggerName": name, "triggerType": "eventbridge", "triggerConfig": "{}", "sourceArn": arn}
-        cloud.triggers.setdefault(function, {})[name] = there
+        trigger = {"triggerName": name, "triggerType": "eventbridge", "triggerConfig": "{}", "sourceArn": arn}
+        cloud.triggers.setdefault(function, {})[name] = trigger
     cloud.deliveries |= {f"{QUEUE}-pushes": "PAUSED", f"{EVENT}-events": "DISABLE"}
 
     code, planned = project.run("plan")
@@ -555,26 +544,26 @@ def test_a_stream_or_rule_that_was_switched_off_in_eventbridge_is_shown(
     for name, status in (("pushes", "PAUSED"), ("retries", "does not exist"), ("events", "DISABLE")):
         line = next(line for line in planned.splitlines() if f"{paths[name]}, trigger {name}" in line)
         assert status in line
-        assert "start it in the console of EventBridge" in line
+        assert "start it in the EventBridge console" in line
 
     cloud.deliveries |= {f"{QUEUE}-pushes": "RUNNING", f"{QUEUE}-retries": "STARTING"}
     assert paths["pushes"] not in project.run("plan")[1]
     cloud.denied |= {"GetEventStreaming"}
-    assert f"could not compare what EventBridge delivers to {QUEUE}" in project.run("plan")[1]
+    assert f"could not compare the deliveries of EventBridge to {QUEUE}" in project.run("plan")[1]
 
 
-def test_what_the_key_may_not_ask_for_is_a_note(project: Project, cloud: ControlPlane) -> None:
+def test_prerequisite_that_the_key_may_not_read_is_a_note(project: Project, cloud: ControlPlane) -> None:
     cloud.denied |= {"GetRole", "GetQueueAttributes", "CheckServiceLinkedRoleExistence", "GetEventBus"}
 
     code, printed = project.run("deploy")
 
     assert code == 0, printed
-    for printed_by in (printed, project.run("plan")[1]):
+    for output in (printed, project.run("plan")[1]):
         for what in ("the role mpaas-push-dev", "the event bus default"):
-            assert f"note: could not check whether {what} exists" in printed_by
+            assert f"note: could not check whether {what} exists" in output
 
 
-def test_a_response_that_is_no_object_is_a_note(
+def test_response_that_is_not_an_object_is_a_note(
     deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cloud, "_rpc", lambda *_: None)
@@ -585,10 +574,10 @@ def test_a_response_that_is_no_object_is_a_note(
     assert "note: could not check whether the role mpaas-push-dev exists" in planned
 
 
-def test_a_source_without_an_instance_is_named_before_anything_is_changed(
+def test_source_without_an_instance_is_reported_before_any_change(
     project: Project, cloud: ControlPlane
 ) -> None:
-    assert create(["new-function", "orders", "kafka", "--folder", str(project.folder)]) == 0
+    assert project_main(["new-function", "orders", "kafka", "--folder", str(project.folder)]) == 0
 
     code, printed = project.run("deploy")
 
@@ -597,29 +586,31 @@ def test_a_source_without_an_instance_is_named_before_anything_is_changed(
     assert not cloud.functions
 
 
-def test_settings_that_are_missing_are_all_named(project: Project) -> None:
+def test_all_missing_settings_are_reported(project: Project) -> None:
     (project.folder / ".env").write_text("ALIBABA_CLOUD_REGION_ID=nowhere\nMPAAS_APP_ID=\n")
 
     code, printed = project.run("deploy")
 
     assert code == 2
-    for lack in (
+    for text in (
         "ALIBABA_CLOUD_ACCOUNT_ID is not set",
         "ALIBABA_CLOUD_REGION_ID is 'nowhere'",
         "MPAAS_APP_ID is not set",
         "UPLOADS_BUCKET is not set",
     ):
-        assert lack in printed
+        assert text in printed
 
 
-def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, cloud: ControlPlane) -> None:
+def test_settings_of_a_stage_override_the_common_ones(project: Project, cloud: ControlPlane) -> None:
     (project.folder / ".env.staging").write_text("MPAAS_APP_ID=ONEXSTAGING00001\nPUSH_LEDGER_URL=\n")
 
     assert project.run("deploy")[0] == 0
     code, printed = project.run("deploy", stage="staging")
 
     assert code == 0, printed
-    apps = {name: each["environmentVariables"]["MPAAS_APP_ID"] for name, each in cloud.functions.items()}
+    apps = {
+        name: function["environmentVariables"]["MPAAS_APP_ID"] for name, function in cloud.functions.items()
+    }
     assert apps["mpaas-http-push-staging"] == "ONEXSTAGING00001"
     assert apps[HTTP] == "ONEX570DA89211721"
     environment = cloud.functions["mpaas-http-push-staging"]["environmentVariables"]
@@ -627,9 +618,7 @@ def test_a_stage_has_settings_of_its_own_over_the_common_ones(project: Project, 
     assert "nothing would change" in project.run("plan")[1]
 
 
-def test_two_stages_with_the_same_settings_share_a_bucket_by_their_prefixes(
-    deployed: Project, cloud: ControlPlane
-) -> None:
+def test_stages_share_a_bucket_with_separate_prefixes(deployed: Project, cloud: ControlPlane) -> None:
     code, printed = deployed.run("deploy", stage="staging")
 
     assert code == 0, printed
@@ -643,17 +632,17 @@ def test_two_stages_with_the_same_settings_share_a_bucket_by_their_prefixes(
     assert prefixes == ["dev/statements/", "dev/campaigns/", "staging/statements/", "staging/campaigns/"]
 
 
-def test_stages_that_want_the_same_uploads_are_named_before_anything_is_changed(
+def test_stages_that_match_the_same_uploads_are_reported_before_any_change(
     project: Project, cloud: ControlPlane
 ) -> None:
     project.replace("s.yaml", "prefix: ${vars.stage}/statements/", "prefix: statements/")
     assert project.run("deploy")[0] == 0
-    told = f"uploads and one of {EVENT} match the same uploads to our-uploads, which OSS refuses"
+    message = f"uploads and one of {EVENT} match the same uploads to our-uploads, which OSS refuses"
 
     for command, expected in (("plan", 0), ("deploy", 2)):
         code, printed = project.run(command, stage="staging")
         assert code == expected, printed
-        assert told in printed
+        assert message in printed
         assert "UPLOADS_BUCKET in .env.<stage>" in printed
     assert "mpaas-event-push-staging" not in cloud.functions
 
@@ -662,7 +651,7 @@ def test_stages_that_want_the_same_uploads_are_named_before_anything_is_changed(
     assert project.run("deploy", stage="staging")[0] == 0
 
 
-def test_the_triggers_of_another_stage_are_compared_whoever_made_them(
+def test_triggers_of_another_stage_are_compared_even_without_a_filter(
     deployed: Project, cloud: ControlPlane
 ) -> None:
     trigger = {
@@ -696,7 +685,7 @@ def test_another_stage_is_read_with_its_own_settings(deployed: Project) -> None:
     assert note not in planned
 
 
-def test_the_example_of_message_sources_is_no_stage(project: Project) -> None:
+def test_example_of_message_sources_is_not_a_stage(project: Project) -> None:
     code, printed = project.run("deploy", stage="sources")
 
     assert code == 2
@@ -706,14 +695,14 @@ def test_the_example_of_message_sources_is_no_stage(project: Project) -> None:
     )
 
 
-def test_git_ignores_every_file_of_settings() -> None:
+def test_git_ignores_settings_files() -> None:
     ignored = ["git", "check-ignore", "--no-index", ".env", ".env.staging", ".env.example"]
     done = subprocess.run(ignored, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert done.stdout.split() == [".env", ".env.staging"]
 
 
-def test_a_copy_that_describes_another_stage_is_refused(deployed: Project, cloud: ControlPlane) -> None:
+def test_copy_that_describes_another_stage_is_refused(deployed: Project, cloud: ControlPlane) -> None:
     shutil.copy(deployed.folder / "s.staging.yaml", deployed.folder / "s.canary.yaml")
     cloud.functions["mpaas-http-push-staging"] = {"functionName": "mpaas-http-push-staging"}
 
@@ -733,9 +722,7 @@ def test_settings_that_name_another_stage_are_refused(project: Project) -> None:
     assert "STAGE is prod in .env.staging, but the requested stage is staging" in printed
 
 
-def test_a_deployment_that_fails_in_the_middle_says_what_is_live(
-    project: Project, cloud: ControlPlane
-) -> None:
+def test_partly_failed_deployment_reports_what_is_live(project: Project, cloud: ControlPlane) -> None:
     cloud.denied.add("PutFunctionAsyncInvokeConfig")
 
     code, printed = project.run("deploy")
@@ -748,54 +735,55 @@ def test_a_deployment_that_fails_in_the_middle_says_what_is_live(
     assert project.run("deploy")[0] == 0
 
 
-def test_a_deployment_that_was_not_read_back_or_recorded_says_what_is_live(
+def test_deployment_that_was_not_read_back_or_recorded_is_an_error(
     deployed: Project, cloud: ControlPlane
 ) -> None:
-    for action, told in (
-        ("ListTriggers", "What s deployed is live, but was not read back, and no release was recorded"),
+    for action, message in (
+        (
+            "ListTriggers",
+            "The deployed functions are live, but were not read back, and no release was recorded",
+        ),
         ("PublishFunctionVersion", "All functions are live as described, but the release was not recorded"),
     ):
         cloud.denied = {action}
         code, printed = deployed.run("deploy")
         assert code == 1
-        assert f"{told}: run make deploy again" in printed
+        assert f"{message}: run make deploy again" in printed
 
 
-def test_of_two_deployments_at_once_the_later_to_end_is_no_release(
+def test_of_two_concurrent_deployments_the_later_is_not_a_release(
     project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deploy import deploy as deployment  # late: the SDKs take long to import
+    from deploy import deploy as deployment  # late: it imports the SDKs
 
     project.commit_and_deploy()
-    remove = deployment._remove_functions_that_left
-    ended: list[str] = []
+    remove = deployment._remove_orphaned_functions
+    commits: list[str] = []
 
-    def meanwhile(*arguments: Any) -> bool:
-        monkeypatch.setattr(deployment, "_remove_functions_that_left", remove)
+    def deploy_again(*arguments: Any) -> bool:
+        monkeypatch.setattr(deployment, "_remove_orphaned_functions", remove)
         project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
-        ended.append(project.commit_and_deploy())
+        commits.append(project.commit_and_deploy())
         return remove(*arguments)
 
-    monkeypatch.setattr(deployment, "_remove_functions_that_left", meanwhile)
+    monkeypatch.setattr(deployment, "_remove_orphaned_functions", deploy_again)
 
     code, printed = project.run("deploy")
 
     assert code == 1
     assert "another deployment of dev ended while this one ran" in printed
-    assert f"commit {ended[0]}" in printed
-    assert f"commit {ended[0]}" in cloud.aliases[TIMER]["live"]["description"]
+    assert f"commit {commits[0]}" in printed
+    assert f"commit {commits[0]}" in cloud.aliases[TIMER]["live"]["description"]
 
 
-def test_the_worker_is_deployed_before_the_function_that_hands_over_to_it(
-    project: Project, cloud: ControlPlane
-) -> None:
+def test_worker_is_deployed_before_the_function_that_calls_it(project: Project, cloud: ControlPlane) -> None:
     code, printed = project.run("deploy")
 
     assert code == 0, printed
     assert [*cloud.functions].index(QUEUE) < [*cloud.functions].index(HTTP)
 
 
-def test_only_old_layers_that_no_function_uses_are_removed(project: Project, cloud: ControlPlane) -> None:
+def test_only_old_unused_layers_are_removed(project: Project, cloud: ControlPlane) -> None:
     arn = "acs:fc:cn-hangzhou:1000000000000000:layers/mpaas-push-dev/versions/"
     cloud.layers["mpaas-push-dev"] = [
         {"version": number, "layerVersionArn": f"{arn}{number}", "codeChecksum": str(number)}
@@ -805,7 +793,7 @@ def test_only_old_layers_that_no_function_uses_are_removed(project: Project, clo
 
     assert project.run("deploy")[0] == 0
 
-    assert [each["version"] for each in cloud.layers["mpaas-push-dev"]] == [3, 5, 6, 7, 8, 9]
+    assert [layer["version"] for layer in cloud.layers["mpaas-push-dev"]] == [3, 5, 6, 7, 8, 9]
 
 
 def test_logs_are_followed_without_a_warning(deployed: Project) -> None:
@@ -816,10 +804,10 @@ def test_logs_are_followed_without_a_warning(deployed: Project) -> None:
     assert "warning" not in printed
     code, printed = deployed.run("logs", "--function", "mpaas-queue-push-dev")
     assert code == 2
-    assert "s.yaml has no function mpaas-queue-push-dev: it has queue_push, " in printed
+    assert "s.yaml has no function mpaas-queue-push-dev; its functions are queue_push, " in printed
 
 
-def test_a_stage_is_removed_and_read_back(deployed: Project, cloud: ControlPlane) -> None:
+def test_stage_is_removed_and_read_back(deployed: Project, cloud: ControlPlane) -> None:
     code, printed = deployed.run("remove", "--yes")
 
     assert code == 0, printed
@@ -827,39 +815,42 @@ def test_a_stage_is_removed_and_read_back(deployed: Project, cloud: ControlPlane
     assert "no function of dev is left" in printed
 
 
-def test_a_refused_removal_is_an_error(deployed: Project, cloud: ControlPlane) -> None:
-    left = "mpaas-extra-push-dev"  # which the descriptor no longer has
-    cloud.functions[left] = {"functionName": left, "role": "acs:ram::1000000000000000:role/mpaas-push-dev"}
+def test_refused_removal_is_an_error(deployed: Project, cloud: ControlPlane) -> None:
+    orphan = "mpaas-extra-push-dev"  # not in the descriptor
+    role = "acs:ram::1000000000000000:role/mpaas-push-dev"
+    cloud.functions[orphan] = {"functionName": orphan, "role": role}
     cloud.denied.add("DeleteFunction")
 
     code, printed = deployed.run("remove", "--yes")
 
     assert code == 1
-    for name in (*FUNCTIONS, left):
-        assert f"still there: {name}" in printed
+    for name in (*FUNCTIONS, orphan):
+        assert f"not removed: {name}" in printed
     cloud.denied.clear()
     code, printed = deployed.run("remove", "--yes")
     assert code == 0, printed
     assert not cloud.functions
 
 
-def test_what_the_key_may_not_list_is_not_said_to_be_gone(deployed: Project, cloud: ControlPlane) -> None:
+def test_orphaned_functions_that_the_key_may_not_list_are_not_reported_as_removed(
+    deployed: Project, cloud: ControlPlane
+) -> None:
     cloud.functions["mpaas-extra-push-dev"] = {"functionName": "mpaas-extra-push-dev"}
     cloud.denied.add("ListFunctions")
 
     code, printed = deployed.run("deploy")
     assert code == 0, printed
-    assert "; not looked for: functions that left" in printed
-    assert "nothing would change in what could be seen" in deployed.run("plan")[1]
+    assert "; could not check for functions that s.yaml no longer has" in printed
+    assert "nothing would change in the parts that could be read" in deployed.run("plan")[1]
     code, printed = deployed.run("remove", "--yes")
 
     assert code == 1
     assert "no function of dev is left" not in printed
-    assert "those that it no longer has were not looked for" in printed
+    assert "could not check for functions that it no longer has" in printed
     assert [*cloud.functions] == ["mpaas-extra-push-dev"]
 
 
-def test_without_s_nothing_is_changed(
+def test_nothing_is_changed_without_the_command_s(
     deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
@@ -874,7 +865,7 @@ def test_without_s_nothing_is_changed(
     assert (after["versions"], after["aliases"]) == (before["versions"], before["aliases"])
 
 
-def test_nothing_is_removed_without_an_answer(
+def test_nothing_is_removed_without_confirmation(
     deployed: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(_: str) -> str:
@@ -889,10 +880,10 @@ def test_nothing_is_removed_without_an_answer(
     assert HTTP in cloud.functions
 
 
-# --- the way back
+# --- Rollback
 
 
-def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
+def test_rollback_restores_code_triggers_and_layer_of_the_previous_release(
     project: Project, cloud: ControlPlane
 ) -> None:
     (project.folder / ".git").rename(
@@ -923,30 +914,30 @@ def test_rollback_brings_code_triggers_and_layer_of_the_release_before(
     assert "there is no previous release" in project.run("rollback")[1]
 
 
-def test_a_release_whose_functions_did_not_change_is_a_way_back(cloud: ControlPlane) -> None:
-    from deploy.cloud import Cloud  # late: with the SDKs of four services
+def test_release_without_changed_functions_is_recorded(cloud: ControlPlane) -> None:
+    from deploy.cloud import Cloud  # late: it imports the SDKs of four services
     from deploy.releases import Release, live_release, record_release, releases
     from deploy.removal import make_deletable
 
     api = Cloud(cloud.url, Credentials("LTAI-deployer", "swordfish-secret"))
     cloud.functions["f"], cloud.code["f"], cloud.refuses_unchanged = {"functionName": "f"}, b"", True
-    made = []
+    recorded = []
     for minute, code in enumerate((b"1", b"1", b"2")):
         cloud.code["f"] = code
         at = datetime(2026, 1, 1, minute=minute, tzinfo=timezone.utc)
-        made.append(Release(commit=f"{minute:012}", layer=1, at=at))
-        record_release(api, ["f"], made[-1])
+        recorded.append(Release(commit=f"{minute:012}", layer=1, at=at))
+        record_release(api, ["f"], recorded[-1])
 
     assert len(cloud.versions["f"]) == 2
-    assert releases(api, ["f"]) == made[::-1]
-    assert live_release(api, ["f"]) == made[-1]
+    assert releases(api, ["f"]) == recorded[::-1]
+    assert live_release(api, ["f"]) == recorded[-1]
     make_deletable(api, "f")
     assert not cloud.aliases["f"]
     assert not cloud.versions["f"]
 
 
-def test_no_rollback_goes_to_a_release_that_was_rolled_back() -> None:
-    from deploy.releases import Release, previous_release  # late: with the SDKs of four services
+def test_rollback_skips_releases_that_were_rolled_back() -> None:
+    from deploy.releases import Release, previous_release  # late: it imports the SDKs of four services
 
     def release(commit: str, minute: int, layer: int = 1) -> Release:
         return Release(
@@ -959,66 +950,62 @@ def test_no_rollback_goes_to_a_release_that_was_rolled_back() -> None:
     assert previous_release([bad, first], bad) == first
     assert previous_release([back, bad, first], back) is None
     assert previous_release([fixed, back, bad, first], fixed) == back
-    assert previous_release([fixed, bad, first], bad) == first, (
-        "what failed after the live one does not count"
-    )
+    assert previous_release([fixed, bad, first], bad) == first, "releases after the live one do not count"
     assert previous_release([release("a", 4, layer=2), first], release("a", 4, layer=2)) == first
 
 
-def test_a_function_that_left_the_descriptor_is_removed(project: Project, cloud: ControlPlane) -> None:
-    left, foreign = "mpaas-extra-push-dev", "mpaas-foreign-push-dev"
-    for name, role in ((left, "mpaas-push-dev"), (foreign, "somebody-elses")):
+def test_orphaned_function_is_removed(project: Project, cloud: ControlPlane) -> None:
+    orphan, foreign = "mpaas-extra-push-dev", "mpaas-foreign-push-dev"
+    for name, role in ((orphan, "mpaas-push-dev"), (foreign, "somebody-elses")):
         cloud.functions[name] = {"functionName": name, "role": f"acs:ram::1000000000000000:role/{role}"}
-    there = {"triggerName": "more", "triggerType": "timer", "triggerConfig": "{}"}
-    cloud.triggers[left] = {"more": there}
+    trigger = {"triggerName": "more", "triggerType": "timer", "triggerConfig": "{}"}
+    cloud.triggers[orphan] = {"more": trigger}
     release = "2026-01-01T00:00:00Z commit 0123456789ab layer 1"
-    cloud.versions[left] = [{"versionId": "1", "description": release}]
-    cloud.aliases[left] = {"live": {"aliasName": "live", "versionId": "1", "description": release}}
+    cloud.versions[orphan] = [{"versionId": "1", "description": release}]
+    cloud.aliases[orphan] = {"live": {"aliasName": "live", "versionId": "1", "description": release}}
     _, planned = project.run("plan")
-    assert any(line.startswith("-") and left in line and "more" in line for line in planned.splitlines())
+    assert any(line.startswith("-") and orphan in line and "more" in line for line in planned.splitlines())
     assert foreign not in planned
 
     cloud.denied.add("DeleteFunction")
     code, printed = project.run("deploy")
     assert code == 1
-    assert f"s.yaml no longer has {left}, but it is still live" in printed
+    assert f"s.yaml no longer has {orphan}, but it is still live" in printed
     cloud.denied.clear()
     code, printed = project.run("deploy")
 
     assert code == 0, printed
-    assert f"removed {left}, which s.yaml no longer has" in printed
+    assert f"removed {orphan}, which s.yaml no longer has" in printed
     assert cloud.functions.keys() == {*FUNCTIONS, foreign}
-    # A function without a release, such as one that was never deployed to the end, hides no release of the others.
+    # A function without a release, such as one whose first deployment failed, does not hide the live release.
     cloud.aliases[HTTP].clear()
     assert project.run("versions")[1].splitlines()[1].endswith("live")
 
 
-def test_a_function_with_a_role_of_its_own_that_left_is_removed(
-    deployed: Project, cloud: ControlPlane
-) -> None:
-    left = "mpaas-extra-push-dev"
-    cloud.functions[left] = {"functionName": left, "role": "acs:ram::1000000000000000:role/extra"}
-    cloud.versions[left], cloud.aliases[left] = copy.deepcopy((cloud.versions[HTTP], cloud.aliases[HTTP]))
+def test_orphaned_function_with_a_separate_role_is_removed(deployed: Project, cloud: ControlPlane) -> None:
+    orphan = "mpaas-extra-push-dev"
+    cloud.functions[orphan] = {"functionName": orphan, "role": "acs:ram::1000000000000000:role/extra"}
+    cloud.versions[orphan], cloud.aliases[orphan] = copy.deepcopy((cloud.versions[HTTP], cloud.aliases[HTTP]))
 
-    assert any(line.startswith("-") and left in line for line in deployed.run("plan")[1].splitlines())
+    assert any(line.startswith("-") and orphan in line for line in deployed.run("plan")[1].splitlines())
     code, printed = deployed.run("remove", "--yes")
 
     assert code == 0, printed
     assert not cloud.functions
 
 
-def test_a_renamed_function_takes_over_its_uploads(deployed: Project, cloud: ControlPlane) -> None:
+def test_renamed_function_receives_the_uploads(deployed: Project, cloud: ControlPlane) -> None:
     deployed.replace("s.yaml", "mpaas-event-push-${vars.stage}", "mpaas-events-push-${vars.stage}")
 
     code, printed = deployed.run("deploy")
 
     assert code == 0, printed
-    assert f"removed the trigger uploads of {EVENT}, whose uploads another function takes" in printed
+    assert f"removed the trigger uploads of {EVENT}, whose uploads another function receives" in printed
     assert "uploads" in cloud.triggers["mpaas-events-push-dev"]
     assert EVENT not in cloud.functions
 
 
-def test_without_git_a_stage_is_deployed_and_not_rolled_back(
+def test_stage_can_be_deployed_but_not_rolled_back_without_git(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.commit_and_deploy()
@@ -1037,7 +1024,7 @@ def test_without_git_a_stage_is_deployed_and_not_rolled_back(
     assert "make rollback cannot return to this release" in printed
 
 
-def test_what_git_ignores_is_deployed_and_no_way_back(project: Project) -> None:
+def test_release_with_ignored_files_cannot_be_restored(project: Project) -> None:
     code = project.folder / "functions" / "timer_push"
     with (project.folder / ".gitignore").open("a") as ignored:
         ignored.write("\n__pycache__/\n*.pem\n")
@@ -1052,7 +1039,7 @@ def test_what_git_ignores_is_deployed_and_no_way_back(project: Project) -> None:
     assert "make rollback cannot return to this release" in project.run("deploy")[1]
 
 
-def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlPlane) -> None:
+def test_release_with_uncommitted_files_cannot_be_restored(project: Project, cloud: ControlPlane) -> None:
     (project.folder / "functions" / "event_push" / "helper.py").touch()  # without git add
     code, printed = project.run("deploy")
     assert code == 0
@@ -1062,6 +1049,6 @@ def test_what_was_not_committed_is_no_way_back(project: Project, cloud: ControlP
     code, printed = project.run("rollback")
 
     assert code == 2
-    assert "was not committed" in printed
+    assert "is not fully committed" in printed
     cloud.aliases[HTTP]["live"]["description"] = "2026-01-01T00:00:00Z commit 0123456789ab layer 1"
-    assert "the functions of dev are of several releases" in project.run("rollback")[1]
+    assert "the functions of dev belong to several releases" in project.run("rollback")[1]

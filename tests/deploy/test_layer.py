@@ -1,4 +1,4 @@
-"""The layer as it would be published: what is in it, and the functions running from it and nothing else."""
+"""The layer as it would be published: its content, and functions that run with it and no other package."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ NOT_EVERYWHERE = {
     *("async-timeout", "colorama", "tzdata"),
     *("pycryptodome", "cryptography", "cffi", "pycparser"),
 }
-"""Pinned for other runtimes or systems, or left out because nothing imports it."""
+"""Packages that are pinned for other runtimes or systems, or left out because nothing imports them."""
 
 
 @pytest.fixture(scope="module")
 def layer_of() -> Callable[[Runtime], Path]:
-    """The layer of a runtime as `make install` built it; of what has changed since, it is built again."""
+    """Return a function that returns the layer of a runtime, built by `make install` or, after changes, here."""
     folder = ROOT / ".local" / "layers"
     folder.mkdir(parents=True, exist_ok=True)
 
     @cache
-    def ready(runtime: Runtime) -> Path:
+    def current_layer(runtime: Runtime) -> Path:
         layer = folder / f"layer-{runtime}.zip"
         with layer.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -58,22 +58,22 @@ def layer_of() -> Callable[[Runtime], Path]:
                     build(runtime, Path(temporary), offline=True).replace(layer)
         return layer
 
-    return ready
+    return current_layer
 
 
 def is_current(layer: Path) -> bool:
-    """Return whether a layer is there and was built from what is here now."""
+    """Return whether a layer exists and was built from the current sources."""
     builders = [*(ROOT / "deploy").glob("*.py"), ROOT / "requirements" / "layer.txt"]
     if not layer.exists() or layer.stat().st_mtime < max(path.stat().st_mtime for path in builders):
         return False
     with zipfile.ZipFile(layer) as packed:
-        inside = {
+        content = {
             name: packed.read(name)
             for name in packed.namelist()
             if name.startswith("python/mpaas_push/") and not name.endswith(".pyc")
         }
     package = [path for path in (ROOT / "shared" / "mpaas_push").rglob("*") if path.is_file()]
-    return inside == {
+    return content == {
         f"python/{path.relative_to(ROOT / 'shared').as_posix()}": path.read_bytes()
         for path in package
         if path.suffix != ".pyc"
@@ -92,21 +92,21 @@ def names(layer: Path) -> list[str]:
 
 def manifest(layer: Path) -> dict[str, Any]:
     with zipfile.ZipFile(layer) as packed:
-        found: dict[str, Any] = json.loads(packed.read(f"python/{MANIFEST}"))
-    return found
+        document: dict[str, Any] = json.loads(packed.read(f"python/{MANIFEST}"))
+    return document
 
 
-def test_a_second_build_gives_the_same_bytes(
+def test_build_is_reproducible(
     layer_of: Callable[[Runtime], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With few packages: wheels are pinned by their hashes, and all of them take seconds to compile."""
+    """With few packages: wheels are pinned by hash, and compiling all of them takes seconds."""
     few = re.compile(r"python/(mns/.*\.py|aliyun_mns_sdk-.*)$")
 
     def install(_: str, site: Path, **__: object) -> None:
-        with zipfile.ZipFile(ready) as packed:
+        with zipfile.ZipFile(source) as packed:
             packed.extractall(site.parent, [name for name in packed.namelist() if few.match(name)])
 
-    ready = layer_of(RUNTIMES[0])
+    source = layer_of(RUNTIMES[0])
     monkeypatch.setattr(deploy.layer, "install_dependencies", install)
     first, again = (build(RUNTIMES[0], tmp_path / folder) for folder in ("first", "again"))
 
@@ -114,7 +114,7 @@ def test_a_second_build_gives_the_same_bytes(
     assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(first.read_bytes()).digest()
 
 
-def test_it_is_small_enough_and_all_below_python(layer: Path) -> None:
+def test_layer_is_small_and_has_everything_in_python(layer: Path) -> None:
     assert layer.stat().st_size <= LIMIT_BYTES
     with zipfile.ZipFile(layer) as packed:
         sources = [entry.compress_size for entry in packed.infolist() if not entry.filename.endswith(".pyc")]
@@ -133,26 +133,27 @@ def test_it_is_small_enough_and_all_below_python(layer: Path) -> None:
         r"^python/(alibabacloud_(?!oss_v2)|aiohttp|darabonba|cryptography|cffi)",
     ],
 )
-def test_nothing_is_in_it_that_is_not_needed(layer: Path, forbidden: str) -> None:
+def test_layer_has_no_unneeded_files(layer: Path, forbidden: str) -> None:
     assert [name for name in names(layer) if re.search(forbidden, name)] == []
 
 
-def test_its_manifest_names_what_is_pinned_with_versions_and_licences(layer: Path) -> None:
-    found = manifest(layer)
+def test_manifest_lists_pinned_packages_with_versions_and_licences(layer: Path) -> None:
+    document = manifest(layer)
     pinned = re.findall(
         r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements" / "layer.txt").read_text(), re.MULTILINE
     )
-    named = {(re.sub(r"[-_.]+", "-", each["name"]).lower(), each["version"]) for each in found["packages"]}
+    packages = document["packages"]
+    listed = {(re.sub(r"[-_.]+", "-", item["name"]).lower(), item["version"]) for item in packages}
 
-    assert f"layer-{found['runtime']}.zip" == layer.name
-    assert named - {("mpaas-push", "0.1.0")} <= set(pinned)
-    assert {name for name, _ in pinned} - {name for name, _ in named} <= NOT_EVERYWHERE
-    assert all(each["licence"] for each in found["packages"])
+    assert f"layer-{document['runtime']}.zip" == layer.name
+    assert listed - {("mpaas-push", "0.1.0")} <= set(pinned)
+    assert {name for name, _ in pinned} - {name for name, _ in listed} <= NOT_EVERYWHERE
+    assert all(item["licence"] for item in packages)
 
 
-def test_every_module_has_bytecode_that_is_taken_without_a_look_at_its_source(layer: Path) -> None:
+def test_every_module_has_unchecked_bytecode(layer: Path) -> None:
     if interpreter(layer.stem.removeprefix("layer-")) is None:
-        pytest.skip("nothing on this machine can compile for this runtime")
+        pytest.skip("no interpreter of this runtime is installed")
     tag = layer.stem.removeprefix("layer-python").replace(".", "")
     with zipfile.ZipFile(layer) as packed:
         for module in (name for name in packed.namelist() if name.endswith(".py")):
@@ -167,7 +168,7 @@ UNCHECKED_HASH = (0b01).to_bytes(4, "little")
 THIS_VERSION = f"{sys.version_info.major}{sys.version_info.minor}"
 
 
-def test_without_an_interpreter_of_the_runtime_a_warning_says_what_it_costs(
+def test_missing_interpreter_is_a_warning_with_its_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(deploy.layer, "install_dependencies", lambda _runtime, site, **_: site.mkdir())
@@ -190,7 +191,7 @@ def test_without_an_interpreter_of_the_runtime_a_warning_says_what_it_costs(
         (["--runtime", "all"], [*RUNTIMES]),
     ],
 )
-def test_the_runtime_is_that_of_the_descriptor_unless_another_is_asked_for(
+def test_runtime_is_that_of_the_descriptor_unless_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], built: list[str]
 ) -> None:
     runtimes = []
@@ -216,14 +217,14 @@ def test_licence_texts_are_kept(layer: Path) -> None:
     assert any("redis" in name for name in texts)
 
 
-def test_every_module_and_script_of_the_package_is_in_it(layer: Path) -> None:
+def test_layer_has_every_module_and_script_of_the_package(layer: Path) -> None:
     shared = ROOT / "shared"
     files = {path for pattern in ("*.py", "*.lua") for path in shared.rglob(pattern)}
 
     assert {f"python/{path.relative_to(shared).as_posix()}" for path in files} <= set(names(layer))
 
 
-# --- The functions run from it
+# --- Functions that run with the layer
 
 
 HTTP = {
@@ -242,7 +243,7 @@ BATCH = [{"requestId": "r", "messageId": "M1", "messageBody": json.dumps(message
 @pytest.mark.parametrize(
     ("runtime", "compiled"), [*((runtime, True) for runtime in RUNTIMES), (RUNTIMES[0], False)]
 )
-def test_every_function_runs_from_it_without_any_other_package(
+def test_functions_run_with_the_layer_and_no_other_package(
     layer_of: Callable[[Runtime], Path],
     runtime: Runtime,
     compiled: bool,
@@ -251,15 +252,15 @@ def test_every_function_runs_from_it_without_any_other_package(
 ) -> None:
     base = interpreter(runtime)
     if base is None:
-        pytest.skip(f"there is no {runtime} on this machine: the layer is not run")
+        pytest.skip(f"{runtime} is not installed: the layer is not run")
     subprocess.run([base, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
     with zipfile.ZipFile(layer_of(runtime)) as packed:
-        left_out = {name for name in packed.namelist() if name.endswith(".py" if compiled else ".pyc")}
-        packed.extractall(tmp_path / "opt", set(packed.namelist()) - left_out)
-    for name in left_out if compiled else ():
+        omitted = {name for name in packed.namelist() if name.endswith(".py" if compiled else ".pyc")}
+        packed.extractall(tmp_path / "opt", set(packed.namelist()) - omitted)
+    for name in omitted if compiled else ():
         (tmp_path / "opt" / name).write_text("raise ImportError('bytecode is enough')")
     with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()  # what other cases have sent
+        client.flushall()  # records of other cases
     keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
     with Sandbox(access_keys=keys) as sandbox:
         for name, event in (
@@ -277,7 +278,7 @@ def test_every_function_runs_from_it_without_any_other_package(
                     "MPAAS_ENDPOINT": sandbox.url,
                     "MPAAS_APP_ID": "ONEX1",
                     "MPAAS_WORKSPACE_ID": "default",
-                    "PUSH_LATE": "send",  # the tick was long ago
+                    "PUSH_LATE": "send",  # the tick is in the past
                     "PUSH_LEDGER_URL": redis_server.url,
                 },
             )

@@ -1,4 +1,4 @@
-"""The packages that `template.yml` takes from a bucket."""
+"""The packages that `template.yml` reads from a bucket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for the build of the layer, which has tests of its own."""
+    """Replace the build of the layer, which test_layer.py tests."""
 
     def build(runtime: str, folder: Path, **_: bool) -> Path:
         path = folder / f"layer-{runtime}.zip"
@@ -28,7 +28,7 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> None:
         return path
 
     monkeypatch.setattr(packages, "build", build)
-    monkeypatch.setattr("deploy.code.interpreter", lambda _: None)  # what compiles has tests of its own
+    monkeypatch.setattr("deploy.code.interpreter", lambda _: None)  # test_code.py tests compilation
 
 
 @pytest.fixture
@@ -36,25 +36,25 @@ def packed(tmp_path: Path) -> Path:
     return package(tmp_path / "packages", descriptor=PROJECT / "s.yaml")
 
 
-def test_there_is_every_object_that_the_stack_names(packed: Path) -> None:
+def test_every_object_of_the_stack_is_packed(packed: Path) -> None:
     text = template_text(make_template(PROJECT))
 
     assert {path.name for path in packed.iterdir()} == set(re.findall(r"CodePrefix}/([\w.]+)'", text))
 
 
 @pytest.mark.parametrize("name", ["http_push", "timer_push", "queue_push", "event_push"])
-def test_a_functions_files_are_at_the_top_and_nothing_else(packed: Path, name: str) -> None:
+def test_package_has_the_files_of_a_function_at_the_top(packed: Path, name: str) -> None:
     folder = PROJECT / "functions" / name
-    with zipfile.ZipFile(packed / f"{name}.zip") as found:
-        assert "index.py" in found.namelist()
+    with zipfile.ZipFile(packed / f"{name}.zip") as archive:
+        assert "index.py" in archive.namelist()
         compiled = {"__pycache__/rules.yaml.json"} if name == "event_push" else set()
-        assert set(found.namelist()) - compiled == {
+        assert set(archive.namelist()) - compiled == {
             path.relative_to(folder).as_posix()
             for path in folder.rglob("*")
             if path.is_file() and path.suffix != ".pyc"
         }
-        assert compiled <= set(found.namelist())
-        assert {entry.external_attr >> 16 for entry in found.infolist()} == {0o100644}
+        assert compiled <= set(archive.namelist())
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o100644}
 
 
 def test_functions_may_share_a_folder(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_functions_may_share_a_folder(tmp_path: Path) -> None:
     assert "queue_push.zip" in {path.name for path in packed.iterdir()}
 
 
-def test_the_version_is_that_of_the_content(packed: Path, tmp_path: Path) -> None:
+def test_version_depends_on_the_content(packed: Path, tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
 
     def version() -> str:
@@ -75,7 +75,7 @@ def test_the_version_is_that_of_the_content(packed: Path, tmp_path: Path) -> Non
     assert version() != packed.name
 
 
-def test_the_layer_is_for_the_runtime_of_the_descriptor(tmp_path: Path) -> None:
+def test_layer_has_the_runtime_of_the_descriptor(tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
     text = (project / "s.yaml").read_text("utf-8")
     (project / "s.yaml").write_text(text.replace("runtime: python3.10", "runtime: python3.12"), "utf-8")

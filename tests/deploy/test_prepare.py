@@ -1,4 +1,4 @@
-"""What is made before the first deployment, on the local queue server by the official SDK."""
+"""The queues, topics and policies that `deploy.prepare` creates, on the local queue server by the official SDK."""
 
 from __future__ import annotations
 
@@ -50,15 +50,16 @@ Prepare = Callable[[str, dict[str, str]], tuple[int, str]]
 
 @pytest.fixture
 def prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    """Runs the command, which writes policies to `tmp_path`; gives its exit code and all that it printed."""
-
-    from deploy.prepare import main  # with the SDKs of four services: only who prepares waits for them
+    """Return a function that runs the command, which writes policies to `tmp_path`, and returns its exit code and
+    output.
+    """
+    from deploy.prepare import main  # late: it imports the SDKs of four services
 
     def run(stage: str, env: dict[str, str]) -> tuple[int, str]:
         options = ["--stage", stage, "--policies", str(tmp_path), "--folder", str(PROJECT)]
         monkeypatch.setattr(sys, "argv", ["prepare", *options])
         with patch.dict(os.environ, env, clear=True), warnings.catch_warnings():
-            # The SDK calls its own deprecated setters, and leaves its sockets to the end of the process.
+            # The SDK calls its own deprecated setters, and does not close its sockets.
             warnings.simplefilter("ignore")
             code = main()
             gc.collect()
@@ -69,42 +70,42 @@ def prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     return run
 
 
-def test_queues_and_topic_are_made_and_stay_as_they_are(queues: MnsServer, prepare: Prepare) -> None:
+def test_queues_and_topic_are_created_once(queues: MnsServer, prepare: Prepare) -> None:
     env = ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint}
 
     code, printed = prepare("staging", env)
 
     assert code == 0, printed
-    made = {f"mpaas-push{part}-staging" for part in ("", "-retry", "-dead", "-batches", "-failed")}
-    assert {name for name in made if f"queue   {name}\n" in printed} == made
+    names = {f"mpaas-push{part}-staging" for part in ("", "-retry", "-dead", "-batches", "-failed")}
+    assert {name for name in names if f"queue   {name}\n" in printed} == names
     assert "topic   mpaas-push-staging\n" in printed
-    assert {each.name for each in queues.store.queues()} == made
-    # Hidden for longer than a function runs (`timeout: 60`).
-    assert {each.attributes.visibility_timeout for each in queues.store.queues()} == {90}
+    assert {queue.name for queue in queues.store.queues()} == names
+    # Messages are hidden longer than a function may run (`timeout: 60`).
+    assert {queue.attributes.visibility_timeout for queue in queues.store.queues()} == {90}
 
     assert prepare("staging", env)[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("found", "left", "told"), [(30, 90, "raised from 30 s to 90 s"), (600, 600, "not changed")]
+    ("before", "after", "message"), [(30, 90, "raised from 30 s to 90 s"), (600, 600, "not changed")]
 )
-def test_a_queue_that_is_there_hides_messages_long_enough(
-    queues: MnsServer, prepare: Prepare, found: int, left: int, told: str
+def test_visibility_timeout_of_an_existing_queue_is_raised_if_too_short(
+    queues: MnsServer, prepare: Prepare, before: int, after: int, message: str
 ) -> None:
     queues.store.create_queue(
-        "mpaas-push-staging", QueueAttributes(visibility_timeout=found, delay_seconds=7)
+        "mpaas-push-staging", QueueAttributes(visibility_timeout=before, delay_seconds=7)
     )
 
     code, printed = prepare("staging", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint})
 
     assert code == 0, printed
-    (line,) = (each for each in printed.splitlines() if each.startswith("queue   mpaas-push-staging "))
-    assert told in line
+    (line,) = (text for text in printed.splitlines() if text.startswith("queue   mpaas-push-staging "))
+    assert message in line
     attributes = queues.store.queue("mpaas-push-staging").attributes
-    assert (attributes.visibility_timeout, attributes.delay_seconds) == (left, 7)
+    assert (attributes.visibility_timeout, attributes.delay_seconds) == (after, 7)
 
 
-def test_a_queue_of_rabbitmq_is_none_of_mns(tmp_path: Path) -> None:
+def test_rabbitmq_queue_is_not_an_mns_queue(tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project")
     path = project / "s.sources.yaml"
     old = "VirtualHostName: push\n                  QueueName: mpaas-push-${vars.stage}"
@@ -123,7 +124,7 @@ def test_a_queue_of_rabbitmq_is_none_of_mns(tmp_path: Path) -> None:
     assert mns_topics(functions) == {"mpaas-push-dev"}
 
 
-def test_the_policies_are_written_with_the_names_of_the_stage(
+def test_policies_are_written_with_the_names_of_the_stage(
     queues: MnsServer, tmp_path: Path, prepare: Prepare
 ) -> None:
     prepare("prod", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint})
@@ -139,7 +140,7 @@ def test_the_policies_are_written_with_the_names_of_the_stage(
     assert "fc.aliyuncs.com" in written["prod-trust"]
 
 
-def test_what_is_missing_is_named_and_nothing_is_made(tmp_path: Path, prepare: Prepare) -> None:
+def test_missing_setting_is_reported_and_nothing_is_created(tmp_path: Path, prepare: Prepare) -> None:
     code, printed = prepare("dev", {name: ENV[name] for name in ENV if name != "MPAAS_APP_ID"})
 
     assert code == 2
@@ -148,7 +149,7 @@ def test_what_is_missing_is_named_and_nothing_is_made(tmp_path: Path, prepare: P
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         (
             {"ALIBABA_CLOUD_ACCESS_KEY_ID": "nobody"},
@@ -157,16 +158,16 @@ def test_what_is_missing_is_named_and_nothing_is_made(tmp_path: Path, prepare: P
         ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}, "check ALIBABA_CLOUD_ACCESS_KEY_SECRET"),
     ],
 )
-def test_what_could_not_be_made_is_named(
-    queues: MnsServer, prepare: Prepare, wrong: dict[str, str], told: str
+def test_failed_creation_is_reported_with_advice(
+    queues: MnsServer, prepare: Prepare, wrong: dict[str, str], message: str
 ) -> None:
     code, printed = prepare("dev", ENV | {"PUSH_MNS_ENDPOINT": queues.endpoint} | wrong)
 
     assert code == 1
-    assert told in printed
+    assert message in printed
 
 
-def test_an_endpoint_that_does_not_answer_is_told(prepare: Prepare) -> None:
+def test_unreachable_endpoint_is_reported(prepare: Prepare) -> None:
     endpoint = f"http://127.0.0.1:{closed_port()}"
 
     code, printed = prepare("dev", ENV | {"PUSH_MNS_ENDPOINT": endpoint})
@@ -174,13 +175,13 @@ def test_an_endpoint_that_does_not_answer_is_told(prepare: Prepare) -> None:
     assert code == 1
     assert f"queue   mpaas-push-batches-dev: NetWorkException at {endpoint}: no response" in printed
     assert "PUSH_MNS_ENDPOINT" in printed
-    assert printed.count("NetWorkException") == 1  # the others would wait as long for nothing
+    assert printed.count("NetWorkException") == 1  # the other queues are not tried
 
 
-def test_without_a_key_nothing_is_made(tmp_path: Path) -> None:
+def test_nothing_is_created_without_a_key(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deploy.prepare", "--folder", str(PROJECT), "--policies", str(tmp_path)]
 
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=ROOT,
         env=ENV | {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": ""},
@@ -189,7 +190,7 @@ def test_without_a_key_nothing_is_made(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert done.returncode == 2
-    assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 2
+    assert "ALIBABA_CLOUD_ACCESS_KEY_SECRET" in result.stderr
+    assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
