@@ -186,7 +186,7 @@ def test_event_with_an_unqueued_failure_is_redelivered_only_with_a_ledger(
 
         assert ["errorType" in result for result in results] == [has_ledger, has_ledger]
         assert stack.accepted == ["user-1"] * (1 if has_ledger else 2)
-        assert "no dead-letter queue took them" in "\n".join(stack.lines)
+        assert "no dead-letter queue accepted them" in "\n".join(stack.lines)
 
 
 def test_invalid_rules_fail_the_first_call(tmp_path: Path) -> None:

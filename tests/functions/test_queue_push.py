@@ -355,7 +355,7 @@ def test_batch_is_redelivered_if_the_queue_cannot_be_reached(endpoint: str) -> N
 
     assert result["errorType"] == "BatchIncomplete"
     text = "\n".join(stack.lines)
-    assert "did not take 1 messages" in text
+    assert "did not accept 1 messages" in text
     for secret in (ROLE.access_key_id, ROLE.access_key_secret, ROLE.security_token):
         assert secret not in text
 

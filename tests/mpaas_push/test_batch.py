@@ -199,7 +199,7 @@ def test_dead_letter_rejected_by_its_queue_resends_no_accepted_message(
         batches.send(to("user-1"), {"title": "hopeless"}, PUSH_MNS_ENDPOINT=mns.url, **ledger)
 
     assert len(mns.requests) == 1
-    assert "1 messages were given up, and no dead-letter queue took them" in caplog.text
+    assert "1 messages were given up, and no dead-letter queue accepted them" in caplog.text
 
 
 def targets_of(entry: Any) -> list[str]:
@@ -627,7 +627,7 @@ def test_hopeless_message_without_dead_letter_queue_resends_no_accepted_message(
     report = batches.send(to("user-1"), {"title": "hopeless"}, PUSH_DEAD_LETTER_QUEUE="")
 
     assert (report.outcomes, report.stranded) == ({"accepted": 1, "refused": 1}, 1)
-    assert "1 messages were given up, and no dead-letter queue took them" in caplog.text
+    assert "1 messages were given up, and no dead-letter queue accepted them" in caplog.text
 
 
 def test_log_counts_the_targets_that_a_redelivery_may_duplicate(

@@ -1360,7 +1360,7 @@ def test_pushes_are_sent_without_the_ledger_and_counted_in_an_error(
 def test_partial_outage_does_not_prevent_recording_of_other_outcomes(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(claims_module, "CALLS_A_TRIP", 20)
+    monkeypatch.setattr(claims_module, "CALLS_PER_TRIP", 20)
     call_counts: list[int] = []
     ask = RedisClient.ask
 

@@ -110,7 +110,7 @@ def test_permanent_error_is_not_retried(status: int, code: str, caplog: pytest.L
         assert queues.hand_over([MESSAGE, MESSAGE]) == [FAILED, FAILED]
 
         assert len(server.requests) == 1
-    assert caplog.messages == [f"queue retry did not take 2 messages: 2 {code}"]
+    assert caplog.messages == [f"queue retry did not accept 2 messages: 2 {code}"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])

@@ -1,15 +1,15 @@
-"""The claims of one invocation: requests enter before they are sent, and again with their outcomes.
+"""The claims of one invocation: requests are claimed before they are sent, and settled with their outcomes.
 
 A request is identified by its message ids with their targets, its app, workspace and tenant, of which only a
 hash is stored. Its record holds a fingerprint of the message and the outcome, but no target, no text of the
 push and no secret. `ledger.lua` describes records and is the only way to change one. A record is
 
-* claimed, until the deadline of the invocation that sends it: for any other one it is ``throttled`` for now;
+* claimed, until the deadline of the invocation that sends the request: others see it as ``throttled``;
 * claimed and past that deadline: the sender is gone, and the outcome is ``unknown``;
 * ``accepted`` or ``unknown``, for as long as the message is valid: the same message gets that outcome again,
-  another one with the same ids is ``refused`` (``IdReused``).
+  another message with the same ids is ``refused`` (``IdReused``).
 
-Nothing else is remembered: what was not accepted may be sent again, corrected or not.
+No other outcome is recorded: those requests may be sent again, corrected or not.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SHORTEST_KEPT_SECONDS = 24 * 3600
 """Records outlive short validities: deliveries are repeated for up to a day
 (fc-runtime.md: MNS topic trigger, Asynchronous invocation)."""
 LONGEST_KEPT_SECONDS = 400 * 24 * 3600
-"""Longer validities look like mistakes, and neither clocks nor servers can count without end."""
+"""Longer validities look like mistakes and may exceed what clocks and servers can represent."""
 LONGEST_CLAIM_SECONDS = 15 * 60.0
 """Longest claim, also of an invocation that has no deadline or a later one."""
 MARGIN_SECONDS = 1.0
@@ -64,8 +64,8 @@ MARGIN_SECONDS = 1.0
 DAY_MILLISECONDS = 24 * 3600 * 1000
 """A loop runs until the end of its last day; `endTime` may be any moment of that day
 (pushsimple.md: Strategy content)."""
-CALLS_A_TRIP = 500
-"""Most outcomes recorded in one trip."""
+CALLS_PER_TRIP = 500
+"""Maximum number of outcomes recorded in one trip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +75,8 @@ class Claim:
     Attributes:
         request: The request.
         owner: Unique to this claim.
-        deadline: Until when the request may be under way, on the clock of `time.monotonic`; after it others
-            may assume that the sender is gone.
+        deadline: Latest time at which the request may be in progress, on the clock of `time.monotonic`; after
+            it, others may assume that the sender is gone.
         may_have_arrived: It was sent before, with an unknown outcome.
         unconfirmed: The ledger could not tell whether it was sent before.
     """
@@ -92,12 +92,12 @@ class Claims:
     """The claims of one invocation, and the outcomes that are not recorded yet. Not thread-safe.
 
     When the ledger cannot tell, `PUSH_LEDGER_IF_DOWN` decides. When it can never work (wrong password,
-    missing rights, a node of a cluster), nothing goes out whatever that setting says: each request is
-    ``misconfigured``. Each kind of failure is logged once, and at the end the number of requests affected.
+    missing rights, a node of a cluster), nothing is sent regardless of that setting: each request is
+    ``misconfigured``. Each kind of failure is logged once, and at the end the number of affected requests.
     """
 
     def __init__(self, redis: RedisClient, settings: Settings, invocation: Invocation) -> None:
-        """Claim nothing yet; see `Ledger.claims`.
+        """Create an object without claims; see `Ledger.claims`.
 
         Args:
             redis: Keeps the records.
@@ -126,10 +126,10 @@ class Claims:
 
             * the claim: send the request, then settle the claim. If the ledger could not tell, the claim may
               not exist; the outcome is recorded nevertheless, as soon as possible;
-            * an outcome in place of sending: the recorded one, ``throttled`` while another
-              invocation sends it (``InProgress``) or while the ledger is down and `PUSH_LEDGER_IF_DOWN` is
-              ``fail``, ``refused`` if another message was sent with these ids (``IdReused``),
-              ``misconfigured`` if the ledger can never work.
+            * an outcome instead: the recorded one, ``throttled`` while another invocation sends the request
+              (``InProgress``) or while the ledger is down and `PUSH_LEDGER_IF_DOWN` is ``fail``, ``refused``
+              if another message was sent with these ids (``IdReused``), ``misconfigured`` if the ledger can
+              never work.
         """
         time_left = self._invocation.time_left
         seconds = max(min(time_left + MARGIN_SECONDS, LONGEST_CLAIM_SECONDS), MARGIN_SECONDS)
@@ -152,14 +152,14 @@ class Claims:
                 for claim in claims
             ]
         )
-        # One permanent failure is enough: this is not the server that was meant.
+        # One permanent failure is enough: this is not the intended server.
         permanent = next(
-            (answer for answer in replies if isinstance(answer, Failure) and answer.is_permanent), None
+            (reply for reply in replies if isinstance(reply, Failure) and reply.is_permanent), None
         )
         results = [
             self._result(claim, permanent or reply) for claim, reply in zip(claims, replies, strict=True)
         ]
-        # An unused claim must not end as `unknown`; it may exist although no reply came.
+        # An unused claim must not end as `unknown`; it may exist even without a reply.
         self.settle(
             [
                 (claim, result)
@@ -170,12 +170,12 @@ class Claims:
         return results
 
     def settle(self, settled: Iterable[tuple[Claim, Outcome]]) -> None:
-        """Record what became of claimed requests, all in one trip; never raises.
+        """Record the outcomes of claimed requests, all in one trip; never raises.
 
-        ``accepted`` and ``unknown`` are kept. Any other outcome releases the claim: what was unknown before
-        it is unknown again. What cannot be recorded now is tried again with the next outcomes. If another
-        invocation has taken the request over in the meantime, its claim or outcome stays, unless this push
-        was accepted.
+        ``accepted`` and ``unknown`` are kept. Any other outcome releases the claim: a request that was
+        unknown before is unknown again. Outcomes that cannot be recorded now are retried with the next ones.
+        If another invocation has taken over the request in the meantime, its claim or outcome stays, unless
+        this push was accepted.
         """
         self._unrecorded += _settlements(settled)
         self._record()
@@ -205,15 +205,16 @@ class Claims:
     def _record(self, *, despite_pause: bool = False) -> None:
         """Record the outcomes that are waiting, until the server fails for a whole trip.
 
-        A part of the server may be down: what it fails for alone waits for `conclude` and delays no other.
+        If only a part of the server is down, the outcomes for that part wait for `conclude` and do not delay
+        the others.
         """
         while self._unrecorded:
-            calls = self._unrecorded[:CALLS_A_TRIP]
+            calls = self._unrecorded[:CALLS_PER_TRIP]
             replies = self._ask(calls, despite_pause=despite_pause)
             failed = [call for call, reply in zip(calls, replies, strict=True) if isinstance(reply, Failure)]
             if len(failed) == len(calls):
                 return
-            del self._unrecorded[:CALLS_A_TRIP]
+            del self._unrecorded[:CALLS_PER_TRIP]
             self._set_aside += failed
 
     def _ask(
@@ -233,7 +234,7 @@ class Claims:
         return replies
 
     def _result(self, claim: Claim, reply: list[str] | Failure) -> Claim | Outcome:
-        """Return what the reply to a claim means."""
+        """Interpret the reply to a claim."""
         request = claim.request
         match reply:
             case Failure(is_permanent=True):
@@ -250,8 +251,8 @@ class Claims:
         outcome = _outcome_of(request, reply)
         if outcome is None:
             text = "the ledger holds a record that this version cannot read: %s"
-            then = "it is sent, and may be sent twice" if self._sends_without else "it waits"
-            self._log(logging.ERROR, text, then, request=request)
+            consequence = "it is sent, and may be sent twice" if self._sends_without else "it waits"
+            self._log(logging.ERROR, text, consequence, request=request)
             return self._without(claim, "LedgerUnreadable")
         return replace(outcome, is_final=outcome.kind is UNKNOWN and self._is_expired(request))
 
@@ -260,7 +261,7 @@ class Claims:
         return not self._sends_late and request.validity_left() <= 0
 
     def _without(self, claim: Claim, code: str) -> Claim | Outcome:
-        """Return what `PUSH_LEDGER_IF_DOWN` demands when the ledger cannot tell."""
+        """Return the result that `PUSH_LEDGER_IF_DOWN` requires when the ledger cannot tell."""
         if self._sends_without:
             return replace(claim, unconfirmed=True)
         text = "the ledger cannot tell whether it was sent before"
@@ -322,7 +323,7 @@ def _not_sent(
     request: PushRequest,
     kind: OutcomeKind,
     code: str,
-    why: str,
+    reason: str,
     *,
     retry_after: float | None = None,
     unconfirmed: bool = False,
@@ -331,7 +332,7 @@ def _not_sent(
         kind=kind,
         targets=request.targets,
         result_code=code,
-        result_message=f"not sent: {why}",
+        result_message=f"not sent: {reason}",
         retry_after=retry_after,
         unconfirmed=unconfirmed,
     )
@@ -340,7 +341,7 @@ def _not_sent(
 def _may_exist(reply: list[str] | Failure) -> bool:
     """Return whether the claim may exist after this reply."""
     if isinstance(reply, Failure):
-        return reply.is_asked and not reply.is_permanent
+        return reply.was_called and not reply.is_permanent
     return reply[0] in {"claimed", "reclaimed"}
 
 
@@ -366,7 +367,7 @@ def _call(claim: Claim, action: str, *arguments: Any) -> tuple[Any, ...]:
 
 
 def _identity(request: PushRequest) -> str:
-    """Return what identifies a request: app, workspace, targets with their message ids, and any tenant."""
+    """Return the identity of a request: app, workspace, targets with their message ids, and any tenant."""
     parameters = request.common
     identity = [parameters.get("AppId"), parameters.get("WorkspaceId"), sorted(request.targets.items())]
     if tenant := parameters.get("TenantId"):
@@ -375,7 +376,7 @@ def _identity(request: PushRequest) -> str:
 
 
 def _seconds_kept(request: PushRequest) -> int:
-    """Return for how long a record is kept: the validity of a timed or loop push begins when it is sent."""
+    """Return how long a record is kept; the validity of a timed or loop push begins when mPaaS sends it."""
     message, wait = request.message, 0.0
     if message.strategy_content:
         moments = message.strategy_content.used_fields(message.strategy_type)

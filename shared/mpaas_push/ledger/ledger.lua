@@ -1,30 +1,32 @@
--- One record of the ledger: looks at what is there and, in the same step, puts something else in its place.
+-- One record of the ledger: reads it and replaces it in one step.
 --
--- A record is one line of text, its fields apart by one space. `<at>` is when it was written, in milliseconds:
+-- A record is one line of text; its fields are separated by a space. `<at>` is when it was written, in
+-- milliseconds:
 --
 --   1 claimed  <at> <fingerprint> <deadline> <owner>
 --   1 accepted <at> <fingerprint> <outcome as JSON>
 --   1 unknown  <at> <fingerprint> <outcome as JSON>
 --
--- The owner of a claim that took over what was unknown ends with `/unknown`: given back, it is unknown again.
+-- The owner of a claim that took over an unknown request ends with `/unknown`: once released, the request is
+-- unknown again.
 --
--- `1` is the version. Keys may be added to the outcome under it: who does not know them passes them over. What
--- this script cannot read (another version, another type, a record that was cut) it never changes.
--- All times are this server's, so that clocks of instances do not matter.
+-- `1` is the version. New keys of the outcome do not change it: readers ignore unknown keys. This script never
+-- changes a record that it cannot read (another version, another type, a truncated record).
+-- All times are the server's, so the clocks of instances do not matter.
 --
 -- KEYS[1]  the record
 -- ARGV[1]  claim:   take the right to send the request
---          settle:  put an outcome in the place of one's claim
---          release: give one's claim back
---          forget:  delete the record, whoever wrote it
--- ARGV[2]  owner of the claim, different for each
+--          settle:  replace the owner's claim by an outcome
+--          release: end the owner's claim without an outcome
+--          forget:  delete the record, regardless of its owner
+-- ARGV[2]  owner of the claim, unique to it
 -- claim:   ARGV[3] seconds to keep it, ARGV[4] fingerprint, ARGV[5] milliseconds until its deadline,
---          ARGV[6] 'retry' to take over what is unknown
+--          ARGV[6] 'retry' to take over an unknown request
 -- settle:  ARGV[3] and ARGV[4] as above, ARGV[5] 'accepted' or 'unknown', ARGV[6] outcome as JSON
 -- release: ARGV[3] and ARGV[4] as above
 --
--- Returns what came of it: `claimed`, `reclaimed` (it was unknown), `busy` with the fingerprint, `reused` with
--- the time (another message is recorded), `settled` with state and outcome, `done`, or `unreadable`.
+-- Returns the result: `claimed`, `reclaimed` (it was unknown), `busy` with the fingerprint, `reused` with the
+-- time (another message is recorded), `settled` with state and outcome, `done`, or `unreadable`.
 
 local action, owner = ARGV[1], ARGV[2]
 
@@ -67,7 +69,7 @@ if action == 'forget' or action == 'release' then
 end
 
 if action == 'settle' then
-    -- What was accepted stays accepted, whoever sends it again meanwhile; the first outcome of its kind is kept.
+    -- An accepted request stays accepted even if it is being sent again; the first outcome of a kind is kept.
     if not record or claimant == owner or ARGV[5] == 'accepted' and state ~= 'accepted' then
         write(ARGV[5], ARGV[6])
     end

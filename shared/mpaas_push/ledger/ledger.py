@@ -1,6 +1,6 @@
 """The ledger: what has been sent already, in a Redis or Tair that all functions and instances share.
 
-Requests are claimed in it before they are sent (`claims`), and Idempotency-Keys compared. When the server
+Requests are claimed in it before they are sent (`claims`), and Idempotency-Keys are compared. When the ledger
 cannot tell, `PUSH_LEDGER_IF_DOWN` decides.
 """
 
@@ -28,7 +28,7 @@ __all__ = ["Comparison", "Ledger"]
 logger = logging.getLogger(__name__)
 
 Comparison = Literal["new", "corrected", "same", "other", "unknown"]
-"""Whether an Idempotency-Key is new, or was used with a body that this one may follow, with the same one or
+"""Whether an Idempotency-Key is new, or was used with a body that this one may replace, with the same body or
 with another; unknown if the ledger cannot tell and nothing may be sent."""
 
 PROBE_SECONDS = 10
@@ -51,24 +51,24 @@ class Ledger:
         self._redis = RedisClient(settings)
 
     def claims(self, invocation: Invocation) -> Claims:
-        """Return the claims of an invocation, none so far."""
+        """Return the claims of an invocation, initially none."""
         return Claims(self._redis, self._settings, invocation)
 
     def compare(
-        self, key: str, fingerprint: str, may_follow: Callable[[str], bool] | None = None
+        self, key: str, fingerprint: str, may_replace: Callable[[str], bool] | None = None
     ) -> Comparison:
         """Return whether an Idempotency-Key is new or was used, and remember it for a day.
 
-        If the ledger cannot tell, the result depends on `PUSH_LEDGER_IF_DOWN`: ``same`` lets the pushes go
-        out, ``unknown`` holds them back.
+        If the ledger cannot tell, the result depends on `PUSH_LEDGER_IF_DOWN`: ``same`` means that the pushes
+        are sent, ``unknown`` that they wait.
 
         Args:
             key: The key, prefixed with its sender: two senders may use the same one.
-            fingerprint: Hash of the body that came with the key, without spaces.
-            may_follow: Whether this body may follow the one of a given fingerprint.
+            fingerprint: Hash of the request's body, without spaces.
+            may_replace: Whether this body may replace the one with a given fingerprint.
 
         Raises:
-            Misconfigured: the ledger cannot work as it is configured.
+            Misconfigured: The ledger cannot work as it is configured.
         """
         seconds = SHORTEST_KEPT_SECONDS
         name, token = record_key("key", key), os.urandom(8).hex()
@@ -77,7 +77,7 @@ class Ledger:
             case ["claimed"]:
                 return "new"
             case ["busy", known]:
-                if known != fingerprint and may_follow and may_follow(known):
+                if known != fingerprint and may_replace and may_replace(known):
                     self.replace(key, fingerprint)
                     return "corrected"
                 return "same" if known == fingerprint else "other"
@@ -90,12 +90,12 @@ class Ledger:
                 raise Misconfigured(f"the ledger: {reply.reason}", setting="PUSH_LEDGER_URL")
             case Failure():
                 text = "the ledger failed for an Idempotency-Key (%s): %s"
-                why = reply.reason
+                cause = reply.reason
             case _:
                 text = "the ledger holds a record of an Idempotency-Key that %s cannot read: %s"
-                why = "this version"
+                cause = "this version"
         sends = self._settings.ledger_if_down is IfDown.SEND
-        _log_error(text, why, "its pushes are sent without the comparison" if sends else "its pushes wait")
+        _log_error(text, cause, "its pushes are sent without the comparison" if sends else "its pushes wait")
         return "same" if sends else "unknown"
 
     def forget(self, key: str) -> None:
@@ -120,7 +120,7 @@ class Ledger:
         """Write and delete a record; never raises.
 
         Returns:
-            The failure, which passes or is permanent; None if the ledger works.
+            The failure, temporary or permanent; None if the ledger works.
         """
         name, token = record_key("health", os.urandom(8).hex()), os.urandom(8).hex()
         calls = [

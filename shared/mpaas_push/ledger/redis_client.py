@@ -1,9 +1,9 @@
-"""The Redis or Tair of the ledger: calls of its script enter, many in one trip; the reply to each leaves.
+"""The Redis or Tair of the ledger: sends many calls of the ledger's script in one trip.
 
-Nothing is raised: a `Failure` takes the place of a reply. Outages (timeouts, no memory, a failover) pass;
-permanent failures (a wrong password, missing rights, a node of a cluster) last until an operator acts. A trip
-that fails is repeated on a new connection and does not affect others; only a server that cannot be reached,
-or fails trip after trip, is left alone for a while.
+Nothing is raised: a `Failure` replaces a missing reply. Outages (timeouts, no memory, a failover) are
+temporary; permanent failures (a wrong password, missing rights, a node of a cluster) last until an operator
+acts. A failed trip is repeated on a new connection and does not affect others. Only a server that cannot be
+reached, or that fails trip after trip, is not called for a while.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ logger = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 1.0
 """For a connection and for a reply; a ledger that is slower than the push is of no use."""
 CONNECTIONS = 16
-"""Most connections of an instance."""
+"""Maximum number of connections of an instance."""
 WAIT_SECONDS = 2 * TIMEOUT_SECONDS
 """How long a thread waits for a connection when all are in use."""
 IDLE_LIMIT_SECONDS = 10.0
 """A connection that was idle for longer is reopened: it takes `TIMEOUT_SECONDS` to notice that a proxy has
 silently dropped it."""
 FAILED_TRIPS = 2
-"""Failed trips in a row after which the server counts as down; the first of them is made twice. One trip is
-enough if neither attempt got a connection."""
+"""Consecutive failed trips after which the server counts as down; the first of them is tried twice. One trip
+is enough if neither attempt got a connection."""
 PAUSE_SECONDS = 2.0
-"""How long a server that is down is left alone: a batch must not wait for it with each block."""
+"""How long a server that is down is not called: a batch must not wait for it with each block."""
 
 SCRIPT = Path(__file__).with_name("ledger.lua").read_text("utf-8")
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -60,12 +60,12 @@ class Failure:
     Attributes:
         reason: In a few words, without secrets, host or user.
         is_permanent: It lasts until settings, rights or the server change.
-        is_asked: Whether the server was called; if so, the call may have been carried out and its reply lost.
+        was_called: The server was called: the call may have been carried out and its reply lost.
     """
 
     reason: str
     is_permanent: bool = False
-    is_asked: bool = True
+    was_called: bool = True
 
 
 def record_key(kind: str, identity: str) -> str:
@@ -99,7 +99,7 @@ class RedisClient:
         )
         self._redis = redis.Redis.from_pool(self._connections)
         self._unreachable = Failure(reason="")
-        self._asked_again_at = -math.inf
+        self._paused_until = -math.inf
         self._failed_trips = 0
         self._is_policy_read = False
 
@@ -112,33 +112,33 @@ class RedisClient:
     ) -> list[list[str] | Failure]:
         """Call the script many times in one trip; never raises.
 
-        A trip that fails is repeated once, on a new connection, unless the previous one failed, too. That is
+        A failed trip is repeated once, on a new connection, unless the previous trip failed, too. That is
         safe: a claim is recognised by its owner, so a repeated call has the same result.
 
         Args:
             calls: The key and arguments of each (see `ledger.lua`).
-            despite_pause: Also try a server that was found to be down less than `PAUSE_SECONDS` ago.
+            despite_pause: Also call a server that was down less than `PAUSE_SECONDS` ago.
             retry_until: No trip is repeated after this time, on the clock of `time.monotonic`.
 
         Returns:
-            The reply of the script to each call, or why there is none.
+            The script's reply to each call, or the failure.
         """
         if not calls:
             return []
-        if time.monotonic() < self._asked_again_at and not despite_pause:
-            return [replace(self._unreachable, is_asked=False)] * len(calls)
-        is_asked = False
+        if time.monotonic() < self._paused_until and not despite_pause:
+            return [replace(self._unreachable, was_called=False)] * len(calls)
+        was_called = False
         for _ in range(1 if self._failed_trips else 2):
             try:
-                with self._connections.lent() as connection:
-                    is_asked = True
+                with self._connections.lend() as connection:
+                    was_called = True
                     replies = _trip(connection, calls)
             except _AllInUse:  # says nothing about the server
-                return [Failure(reason="AllConnectionsInUse", is_asked=is_asked)] * len(calls)
+                return [Failure(reason="AllConnectionsInUse", was_called=was_called)] * len(calls)
             except (exceptions.RedisError, OSError, ValueError) as error:  # ValueError: not Redis
-                failure = replace(_failure(error, is_reply=False), is_asked=is_asked)
+                failure = replace(_failure(error, is_reply=False), was_called=was_called)
             else:
-                self._failed_trips, self._asked_again_at = 0, -math.inf
+                self._failed_trips, self._paused_until = 0, -math.inf
                 self._warn_of_eviction()
                 return [
                     _failure(reply, is_reply=True) if isinstance(reply, Exception) else reply
@@ -147,8 +147,8 @@ class RedisClient:
             if failure.is_permanent or time.monotonic() >= retry_until:
                 break
         self._failed_trips += 1
-        if failure.is_permanent or not is_asked or self._failed_trips >= FAILED_TRIPS:
-            self._unreachable, self._asked_again_at = failure, time.monotonic() + PAUSE_SECONDS
+        if failure.is_permanent or not was_called or self._failed_trips >= FAILED_TRIPS:
+            self._unreachable, self._paused_until = failure, time.monotonic() + PAUSE_SECONDS
         return [failure] * len(calls)
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ class RedisClient:
 
 
 class _AllInUse(exceptions.ConnectionError):
-    """No connection came free in time."""
+    """No connection became free in time."""
 
 
 class _Connections(redis.BlockingConnectionPool):
@@ -184,16 +184,15 @@ class _Connections(redis.BlockingConnectionPool):
     """Incremented by each failure."""
 
     @contextmanager
-    def lent(self) -> Iterator[Any]:
+    def lend(self) -> Iterator[Any]:
         """Lend a connection. If it fails, it is closed, and so are all idle ones before their next use.
 
         Raises:
-            _AllInUse: none came free in time.
-            RedisError: no new one can be opened.
-            OSError: as above.
+            _AllInUse: No connection became free in time.
+            RedisError, OSError: No new connection can be opened.
         """
         try:
-            connection = self._connected()
+            connection = self._get_connected()
         except exceptions.ConnectionError as error:
             if isinstance(error.__context__, Empty):
                 raise _AllInUse from None
@@ -201,7 +200,7 @@ class _Connections(redis.BlockingConnectionPool):
         try:
             yield connection
         except BaseException:
-            connection.disconnect()  # what it may still deliver belongs to this trip
+            connection.disconnect()  # a late reply would belong to this trip
             self._generation += 1
             raise
         finally:
@@ -209,7 +208,7 @@ class _Connections(redis.BlockingConnectionPool):
             pool: Any = self  # its methods have no types
             pool.release(connection)
 
-    def _connected(self) -> Any:
+    def _get_connected(self) -> Any:
         pool: Any = self
         connection = pool.get_connection()
         # Wall time: the monotonic clock of a frozen instance may not advance.
@@ -226,17 +225,17 @@ class _Connections(redis.BlockingConnectionPool):
 
 
 def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the reply to each call, errors among them. The script is sent to nodes that do not know it."""
+    """Return the reply to each call, or its error. Nodes that do not know the script are sent it."""
     replies: list[Any] = [exceptions.NoScriptError()] * len(calls)
-    for spelled_out in (0, 1, len(calls)):  # each node behind a proxy has its own scripts
-        open_calls = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
+    for full_scripts in (0, 1, len(calls)):  # each node behind a proxy has its own scripts
+        pending = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
         commands = [
-            (*(("EVAL", SCRIPT) if number < spelled_out else ("EVALSHA", SHA)), 1, *calls[index])
-            for number, index in enumerate(open_calls)
+            (*(("EVAL", SCRIPT) if number < full_scripts else ("EVALSHA", SHA)), 1, *calls[index])
+            for number, index in enumerate(pending)
         ]
         if not commands:
             break
-        for index, reply in zip(open_calls, _exchange(connection, commands), strict=True):
+        for index, reply in zip(pending, _exchange(connection, commands), strict=True):
             if isinstance(reply, exceptions.ReadOnlyError):
                 raise reply  # after a failover: a new connection leads to the new master
             replies[index] = reply
@@ -244,7 +243,7 @@ def _trip(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def _exchange(connection: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """Send commands at once and return the reply to each, errors among them."""
+    """Send all commands together and return the reply to each, or its error."""
     replies: list[Any] = []
     connection.send_packed_command(connection.pack_commands(commands))
     for _ in commands:
@@ -284,20 +283,20 @@ _PERMANENT: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ((), r"\bDENIED\b|(?i:illegal address|whitelist)", _NETWORK),
     ((), r"(?i:unknown command|not support|bad lua script)", _COMMANDS),
 )
-"""Classes of errors, words in their texts (a script's error quotes another one), and what they mean."""
+"""Error classes, words in their texts (a script's error quotes another one), and their meaning."""
 _OUTAGE = re.compile(r"\b(LOADING|BUSY|OOM|READONLY|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|MISCONF|NOREPLICAS)\b")
 
 
 def _failure(error: Exception, *, is_reply: bool) -> Failure:
-    """Return what an error means. Its text may name user and host, so only known words of it are shown.
+    """Classify an error. Its text may name user and host, so only known words of it are shown.
 
     Args:
-        error: What was raised, or returned as a reply.
-        is_reply: It is the reply to a call, on a connection that works.
+        error: An error that was raised or returned as a reply.
+        is_reply: It is the reply to a call, on a working connection.
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Failure(reason=_CERTIFICATE, is_permanent=True)
-    # The client removes the codes that it knows from texts.
+    # redis-py strips the codes that it knows from the texts.
     code = getattr(error, "status_code", None) or ""
     words = f"{code} {error}" if isinstance(error, exceptions.ResponseError) else ""
     outage = _OUTAGE.search(words)

@@ -1,1 +1,5 @@
-"""Queues that messages are handed over to: `mns` (what became of each message), `message`, `connection`."""
+"""Queues that messages are handed over to.
+
+`hand_over` (the decision) → `retry_entries` and `dead_letters` (the texts) → `mns` (sends them), `message`,
+`connection`.
+"""

@@ -57,7 +57,7 @@ class MnsConnection:
             deadline: On the clock of `time.monotonic`.
 
         Raises:
-            OSError: there was no complete response in time; the request may have arrived.
+            OSError: There was no complete response in time; the request may have arrived.
         """
         request = self._request(messages)
         if self._socket is not None and is_dropped(self._socket):

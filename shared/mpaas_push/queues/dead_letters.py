@@ -1,6 +1,6 @@
-"""Dead letters: one for each fate of the targets of a message that was given up.
+"""Dead letters of a message that was given up, at least one for each fate of its targets.
 
-A message and the outcomes that are given up enter; the texts of its letters leave. No target is lost.
+`dead_letters` writes them from a message and the outcomes that are given up. No target is lost.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ __all__ = ["dead_letters"]
 logger = logging.getLogger(__name__)
 
 BODY_CHARACTERS, TEXT_CHARACTERS = 2000, 500
-"""What is left of an original and of other texts that are too long for a letter; it fits however escaped."""
+"""Lengths to which an original and other texts are truncated if a letter is too long; they fit even if every
+character is escaped."""
 
 
 def dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
-    """Yield the letters of a message that was given up, at least one for each fate.
+    """Yield the dead letters of a message that was given up, at least one for each fate.
 
-    What was refused can be corrected and sent again; what is unknown may have arrived. So they never share a
-    dead letter. Beside the original is the message for the targets that are given up, so that it can be sent
-    again to them alone, under the ids of the caller or new ones.
+    A refused push can be corrected and sent again; an unknown one may have arrived. So they never share a
+    dead letter. In addition to the original, a letter has the message for its targets only, so that it can be
+    sent to them again, under the ids of the caller or new ones.
     """
     fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
     for outcome in outcomes:
@@ -42,13 +43,13 @@ def dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
         fates.setdefault((final.kind, final.result_code), []).append(final)
     if not fates:
         return
-    whole: dict[str, Any] = {"body": task.original}
+    complete: dict[str, Any] = {"body": task.original}
     original = task.original.encode(errors="replace")
-    cut = {
+    truncated = {
         "body": task.original[:BODY_CHARACTERS],
         "cut": {"bytes": len(original), "sha256": hashlib.sha256(original).hexdigest()},
     }
-    bodies = [whole, cut] if len(original) <= BODY_BYTES else [cut]
+    bodies = [complete, truncated] if len(original) <= BODY_BYTES else [truncated]
     for fate in fates.values():
         yield from _letters(task, fate, bodies)
 
@@ -58,11 +59,12 @@ def _letters(
 ) -> Iterator[str]:
     """Yield the letters of one fate.
 
-    What is too long has short outcomes, then the beginning of its original; then it becomes several letters,
-    each for some of the targets. A message that is too long even for one target is replaced by its target.
+    A letter that is too long gets short outcomes, then only the beginning of its original; if that is not
+    enough, it is split into several letters, each for some of the targets. A message that is too long even
+    for one target is replaced by that target.
     """
     first, targets = outcomes[0], targets_of(outcomes)
-    if len(targets) > 1 and sum(map(len, targets)) > BODY_BYTES:  # not worth a try
+    if len(targets) > 1 and sum(map(len, targets)) > BODY_BYTES:  # too long in every form
         for half in _halves(outcomes):
             yield from _letters(task, half, bodies[-1:])
         return
@@ -82,8 +84,8 @@ def _letters(
     forms = [{**letter, **bodies[0], **to_send, "outcomes": full}]
     forms += [{**letter, **body, **to_send, "outcomes": short} for body in bodies]
     if len(targets) <= 1:
-        cut_targets = [target[:TEXT_CHARACTERS] for target in targets]
-        forms.append({**letter, **bodies[-1], "targets": cut_targets, "outcomes": short})
+        truncated = [target[:TEXT_CHARACTERS] for target in targets]
+        forms.append({**letter, **bodies[-1], "targets": truncated, "outcomes": short})
     for form in forms:
         text = compact_json(form)
         if fits(text):
@@ -96,7 +98,7 @@ def _letters(
 
 
 def _short(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome in short form, for a letter that would be too long; its targets are beside it."""
+    """Return an outcome without its texts and targets, for a letter that would be too long."""
     return {
         "outcome": outcome.kind.value,
         "requestId": outcome.request_id,

@@ -1,7 +1,4 @@
-"""Handing over what was not accepted: to the retry queue if it may be sent again, else as a dead letter.
-
-Messages and their outcomes enter; the report of the batch leaves.
-"""
+"""Hands over what was not accepted: to the retry queue if it may be sent again, else as a dead letter."""
 
 from __future__ import annotations
 
@@ -32,12 +29,12 @@ logger = logging.getLogger(__name__)
 def hand_over(
     tasks: Sequence[PushTask], results: Sequence[Sequence[Outcome]], queues: Queues, settings: Settings
 ) -> BatchReport:
-    """Hand over what was not accepted, each message on its own.
+    """Hand over what was not accepted, each message separately, and return the report of the batch.
 
     Args:
         tasks: The messages.
         results: The outcomes of each.
-        queues: Take what was not accepted.
+        queues: Receive what was not accepted.
         settings: Name the queues.
     """
     retries: list[QueueEntry] = []
@@ -45,24 +42,24 @@ def hand_over(
     letters: list[QueueEntry] = []
     sent_targets = 0
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
-        again: list[Outcome] = []
+        retryable: list[Outcome] = []
         given_up: list[Outcome] = []
         for outcome in outcomes:
             if outcome.accepted:
                 sent_targets += len(outcome.targets)
             elif may_wait(outcome, task.attempt, settings):
-                again.append(outcome)
+                retryable.append(outcome)
             else:
                 given_up.append(outcome)
                 sent_targets += len(outcome.targets) if outcome.kind is UNKNOWN else 0
-        delay = delay_seconds(task, again, settings) if again else 0
-        for text, part in envelopes(task, again):
+        delay = delay_seconds(task, retryable, settings) if retryable else 0
+        for text, part in envelopes(task, retryable):
             entry = QueueEntry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
             (too_long if text is None else retries).append(entry)
         letters += _letters(index, task, given_up)
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
-    packs, posted = _hand_over(queues, (retry_queue, pack(retries)), (dead_letter_queue, letters))
-    # A queue may take less than MNS does: where many messages do not fit, one may.
+    packs, letter_results = _hand_over(queues, (retry_queue, pack(retries)), (dead_letter_queue, letters))
+    # A queue may have a lower limit than MNS: where several messages do not fit, one may.
     (singles,) = _hand_over(queues, (retry_queue, [part for entry in packs.refused for part in entry.parts]))
     refused = [entry for entry in packs.refused if not entry.parts] + singles.refused
     last_letters = [
@@ -70,29 +67,32 @@ def hand_over(
         for entry in too_long + refused
         for letter in _letters(entry.indexes[0], tasks[entry.indexes[0]], entry.outcomes)
     ]
-    (last_posted,) = _hand_over(queues, (dead_letter_queue, last_letters))
-    waiting = packs.taken + singles.taken
+    (last_results,) = _hand_over(queues, (dead_letter_queue, last_letters))
+    waiting = packs.accepted + singles.accepted
     # A message that may be sent again is never stranded.
-    unsettled = _indexes(packs.retryable + singles.retryable + last_posted.retryable + last_posted.refused)
-    stranded = _indexes(posted.retryable + posted.refused)
+    unsettled = _indexes(packs.retryable + singles.retryable + last_results.retryable + last_results.refused)
+    stranded = _indexes(letter_results.retryable + letter_results.refused)
+    in_dead_letters = (_indexes(letter_results.accepted) - stranded) | (
+        _indexes(last_results.accepted) - unsettled
+    )
     if stranded:
-        logger.error("%d messages were given up, and no dead-letter queue took them", len(stranded))
+        logger.error("%d messages were given up, and no dead-letter queue accepted them", len(stranded))
     return BatchReport(
         outcomes=counts_of(outcome for outcomes in results for outcome in outcomes),
         retried=len(_indexes(waiting) - unsettled - _indexes(refused)),
-        given_up=len((_indexes(posted.taken) - stranded) | (_indexes(last_posted.taken) - unsettled)),
+        given_up=len(in_dead_letters),
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
-        recoverable=len(_indexes(posted.retryable)) if dead_letter_queue else 0,
+        recoverable=len(_indexes(letter_results.retryable)) if dead_letter_queue else 0,
         duplicates_if_redelivered=sent_targets + _count(waiting),
     )
 
 
 class _Results(NamedTuple):
-    """What became of the entries for a queue: those that it took, may take later, and refuses."""
+    """The entries for a queue, by result: it accepted them, may accept them later, or refuses them."""
 
-    taken: list[QueueEntry]
+    accepted: list[QueueEntry]
     retryable: list[QueueEntry]
     refused: list[QueueEntry]
 
@@ -112,21 +112,21 @@ def _count(entries: Iterable[QueueEntry]) -> int:
 
 
 def _hand_over(queues: Queues, *parts: tuple[str | None, Iterable[QueueEntry]]) -> Iterator[_Results]:
-    """Hand entries over, and yield the results of each queue; where there is none, it may take them later."""
-    listed = [(queue, list(entries)) for queue, entries in parts]
+    """Hand entries over and yield the results of each queue; without a queue, they may be accepted later."""
+    entries_of_queues = [(queue, list(entries)) for queue, entries in parts]
     messages = [
         QueueMessage(queue, entry.body, round(entry.delay))
-        for queue, entries in listed
+        for queue, entries in entries_of_queues
         if queue
         for entry in entries
     ]
     results = iter(queues.hand_over(messages) if messages else ())
-    for queue, entries in listed:
+    for queue, entries in entries_of_queues:
         by_result: dict[HandOverResult, list[QueueEntry]] = {result: [] for result in HandOverResult}
         for entry in entries:
             by_result[next(results) if queue else HandOverResult.FAILED].append(entry)
         yield _Results(
-            taken=by_result[HandOverResult.TAKEN],
+            accepted=by_result[HandOverResult.ACCEPTED],
             retryable=by_result[HandOverResult.FAILED],
             refused=by_result[HandOverResult.REFUSED],
         )

@@ -9,7 +9,7 @@ __all__ = ["BODY_BYTES", "LONGEST_DELAY_SECONDS", "QueueMessage", "fits"]
 BODY_BYTES = 48 * 1024
 """Longest body of a message, in bytes of UTF-8: MNS accepts 64 KB, and Base64 turns three bytes into four."""
 LONGEST_DELAY_SECONDS = 3 * 24 * 3600
-"""MNS delays up to seven days, but drops what is older than the queue's retention: four days by default."""
+"""MNS delays up to seven days, but drops messages older than the queue's retention: four days by default."""
 
 
 class QueueMessage(NamedTuple):
@@ -27,5 +27,5 @@ class QueueMessage(NamedTuple):
 
 
 def fits(text: str) -> bool:
-    """Return whether the body of a message may be that long."""
+    """Return whether a text fits in the body of a message."""
     return len(text.encode()) <= BODY_BYTES

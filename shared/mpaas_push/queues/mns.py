@@ -1,7 +1,7 @@
 """Queues that messages are handed over to: MNS, through its official SDK.
 
-Messages in, a result for each out. A failure of one never stops the others: what was not accepted is sent
-again as long as there is time. The SDK is imported at first use: most invocations hand nothing over.
+Each message gets a result. The failure of one never stops the others: messages that were not accepted are
+sent again as long as there is time. The SDK is imported at first use: most invocations hand nothing over.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ logger = logging.getLogger(__name__)
 BATCH = 16
 """Most messages in one request to MNS, together no longer than `BATCH_BYTES`."""
 BATCH_BYTES = 64 * 1024
-"""Of Base64, to which each message is filled up on its own."""
+"""Of Base64; each message is padded separately."""
 CONNECTIONS = 8
 """Concurrent requests."""
 TIMEOUT_SECONDS = 5.0
 """For a request and its response; less if less time is left."""
 PATIENCE_SECONDS = 60.0
-"""How long one hand-over tries again; less where less time is left."""
+"""How long one hand-over keeps trying; less if less time is left."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 """The pause before another round doubles from the first to the longest."""
 SERVER_ERROR = 500
-PASSING = {408, 429}
+TEMPORARY_STATUSES = {408, 429}
 """Statuses of a request that may succeed later: Request Timeout, Too Many Requests."""
 CODE_CHARACTERS = 100
-"""What is logged of an error's code."""
+"""Maximum length of an error code in a log."""
 
 
 class HandOverResult(Enum):
     """The result of sending a message to a queue."""
 
-    TAKEN = auto()
-    """It is surely in the queue."""
+    ACCEPTED = auto()
+    """It is certainly in the queue."""
     FAILED = auto()
     """It may not be in the queue; a later attempt may succeed."""
     REFUSED = auto()
@@ -83,8 +83,8 @@ class MnsQueues:
 
         Args:
             settings: The endpoint.
-            invocation: Its AccessKey needs `mns:SendMessage` on the queues. After its deadline nothing more
-                is handed over: a function that is stopped in between could not report what is left.
+            invocation: Its AccessKey needs `mns:SendMessage` on the queues. Nothing is handed over after its
+                deadline: a function that is stopped midway could not report the remaining messages.
         """
         self._endpoint = settings.mns_endpoint
         self._ca_bundle = settings.ca_bundle
@@ -96,13 +96,13 @@ class MnsQueues:
     def hand_over(self, messages: Sequence[QueueMessage]) -> list[HandOverResult]:
         """Put messages into their queues and return the result of each.
 
-        Up to 16 go in one request, and some requests are concurrent. What was not accepted is sent
-        again until no time is left, unless the error is permanent. A request whose response was lost is tried
-        again too: its messages may be in the queue twice, which is better than their whole batch twice.
-        Where MNS refuses a request for one of its messages, the others go in requests without it.
+        A request holds up to 16 messages, and several requests are concurrent. Messages that were not
+        accepted are sent again until no time is left, unless the error is permanent. So are those of a
+        request whose response was lost: they may be in the queue twice, which is better than the whole batch
+        twice. If MNS refuses a request because of one message, the others are sent without it.
         """
-        failures: list[_NotTaken | None] = [
-            None if _length(message) <= BODY_BYTES else _NotTaken("TooLong", refused=True)
+        failures: list[_NotAccepted | None] = [
+            None if _length(message) <= BODY_BYTES else _NotAccepted("TooLong", refused=True)
             for message in messages
         ]
         errors: Counter[tuple[str, str]] = Counter()
@@ -111,16 +111,16 @@ class MnsQueues:
         def send(indexes: Sequence[int]) -> None:
             try:
                 results = self._send([messages[index] for index in indexes])
-            except _NotTaken as refusal:
+            except _NotAccepted as refusal:
                 if refusal.refused and len(indexes) > 1:
                     half = len(indexes) // 2
                     send(indexes[:half])
                     send(indexes[half:])
                     return
                 results = [refusal] * len(indexes)
-            except Exception as error:  # noqa: BLE001 - whatever went wrong, a message must not be lost
-                # Texts of errors may quote the request; their kind does not.
-                results = [_NotTaken(type(error).__name__)] * len(indexes)
+            except Exception as error:  # noqa: BLE001 - no error may lose a message
+                # An error's text may quote the request; its class does not.
+                results = [_NotAccepted(type(error).__name__)] * len(indexes)
             for index, failure in zip(indexes, results, strict=True):
                 failures[index] = failure
                 with self._lock:
@@ -150,12 +150,12 @@ class MnsQueues:
         while self._idle:
             self._idle.pop().close()
 
-    def _send(self, messages: Sequence[QueueMessage]) -> list[_NotTaken | None]:
+    def _send(self, messages: Sequence[QueueMessage]) -> list[_NotAccepted | None]:
         """Send one request and return the result of each message.
 
         Raises:
-            _NotTaken: it is not certain that any of its messages was accepted.
-            OSError: there was no response.
+            _NotAccepted: Perhaps none of its messages was accepted.
+            OSError: There was no response.
         """
         with self._lock:
             connection = self._idle.pop() if self._idle else self._connection()
@@ -164,7 +164,7 @@ class MnsQueues:
             response = connection.send(messages, time.monotonic() + limit)
         finally:
             self._idle.append(connection)
-        return _entries(response.status, response.body.decode(errors="replace"), len(messages))
+        return _read_results(response.status, response.body.decode(errors="replace"), len(messages))
 
     def _connection(self) -> MnsConnection:
         from mpaas_push.queues.connection import MnsConnection  # most invocations hand nothing over
@@ -174,17 +174,17 @@ class MnsQueues:
             if self._tls is None and endpoint.startswith("https:"):
                 self._tls = tls_context(self._ca_bundle)
         except Misconfigured as error:
-            raise _NotTaken(str(error), permanent=True) from None
+            raise _NotAccepted(str(error), permanent=True) from None
         return MnsConnection(endpoint, self._invocation.credentials, self._tls)
 
 
-class _NotTaken(Exception):
+class _NotAccepted(Exception):
     """A message or a request was not accepted.
 
     Attributes:
-        code: Why.
+        code: The error code.
         permanent: A later attempt will fail, too, until the configuration is corrected.
-        refused: And that is because of the message itself, or of one in the request.
+        refused: It is permanent because of the message itself, or of one in the request.
     """
 
     def __init__(self, code: str, *, permanent: bool = False, refused: bool = False) -> None:
@@ -194,9 +194,9 @@ class _NotTaken(Exception):
         super().__init__(code)
 
 
-def _result_of(failure: _NotTaken | None) -> HandOverResult:
+def _result_of(failure: _NotAccepted | None) -> HandOverResult:
     if failure is None:
-        return HandOverResult.TAKEN
+        return HandOverResult.ACCEPTED
     return HandOverResult.REFUSED if failure.refused else HandOverResult.FAILED
 
 
@@ -207,11 +207,11 @@ def _own_endpoint() -> str:
     return f"https://{account}.mns.{region}.aliyuncs.com"
 
 
-def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
+def _read_results(status: int, document: str, count: int) -> list[_NotAccepted | None]:
     """Read the result of each message: None if it was accepted.
 
     Raises:
-        _NotTaken: the response does not have a result for each message.
+        _NotAccepted: The response does not have a result for each message.
     """
     from mns.mns_client import ErrorDecoder
     from mns.mns_exception import MNSExceptionBase
@@ -222,46 +222,46 @@ def _entries(status: int, document: str, count: int) -> list[_NotTaken | None]:
     except MNSExceptionBase:
         raise _refusal(status, document) from None
     if len(entries) != count:
-        raise _NotTaken("IncompleteAnswer")
+        raise _NotAccepted("IncompleteResponse")
     return [_failure_of(entry) for entry in entries]
 
 
-def _failure_of(entry: dict[str, str]) -> _NotTaken | None:
-    """Read the result of one message."""
+def _failure_of(entry: dict[str, str]) -> _NotAccepted | None:
+    """Read the result of one message: None if it was accepted."""
     if "MessageId" in entry and "ErrorCode" not in entry:
         return None
-    return _judged(entry.get("ErrorCode", "NoMessageId"), entry.get("ErrorMessage", ""))
+    return _classify(entry.get("ErrorCode", "NoMessageId"), entry.get("ErrorMessage", ""))
 
 
-def _refusal(status: int, document: str) -> _NotTaken:
-    """Read why a whole request was refused. An error of a proxy, not of MNS, is not permanent."""
+def _refusal(status: int, document: str) -> _NotAccepted:
+    """Read why the whole request was refused. An error from a proxy instead of MNS is not permanent."""
     from mns.mns_client import ErrorDecoder
     from mns.mns_exception import MNSExceptionBase
 
     try:
         code, words = ErrorDecoder.decodeError(document)[:2]
     except MNSExceptionBase:
-        return _NotTaken(f"HTTP{status}")
-    if status >= SERVER_ERROR or status in PASSING:
-        return _NotTaken(code[:CODE_CHARACTERS])
-    return _judged(code, words)
+        return _NotAccepted(f"HTTP{status}")
+    if status >= SERVER_ERROR or status in TEMPORARY_STATUSES:
+        return _NotAccepted(code[:CODE_CHARACTERS])
+    return _classify(code, words)
 
 
-def _judged(code: str, words: str) -> _NotTaken:
-    """Judge an error by its code (mns.md: Error codes); one that is not known counts as temporary."""
+def _classify(code: str, words: str) -> _NotAccepted:
+    """Classify an error by its code (mns.md: Error codes); unknown codes count as temporary."""
     permanent = re.match(_PERMANENT, code) is not None
     refused = re.match(_REFUSED, code) is not None and "header" not in words.lower()
-    return _NotTaken(code[:CODE_CHARACTERS], permanent=permanent, refused=refused)
+    return _NotAccepted(code[:CODE_CHARACTERS], permanent=permanent, refused=refused)
 
 
 _PERMANENT = "Invalid|Missing|AccessDenied$|SignatureDoesNotMatch$|QueueNotExist$"
-"""Codes that stay the same however often a message is sent, until the configuration is corrected."""
+"""Codes of errors that last until the configuration is corrected."""
 _REFUSED = "InvalidArgument$|Malformed|Message(Body)?(TooLarge|TooLong)"
 """Codes that concern the message itself. A queue's `MaximumMessageSize` may be below 64 KB."""
 
 
 def _requests(messages: Sequence[QueueMessage], indexes: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the indexes of messages that may go in one request: of one queue, and not too long together."""
+    """Yield the messages of each request, as indexes: all for one queue, and together not too long."""
     for queue in dict.fromkeys(messages[index].queue for index in indexes):
         request: list[int] = []
         size = 0
@@ -286,14 +286,14 @@ def _log(
 ) -> None:
     """Log one line for each queue that did not accept everything at the first attempt."""
     for queue in dict.fromkeys(message.queue for message in messages):
-        left = sum(
-            result is not HandOverResult.TAKEN
+        not_accepted = sum(
+            result is not HandOverResult.ACCEPTED
             for message, result in zip(messages, results, strict=True)
             if message.queue == queue
         )
         codes = ", ".join(f"{count} {code}" for (name, code), count in errors.items() if name == queue)
-        if left:
+        if not_accepted:
             reason = codes or "too long, or no time was left"
-            logger.error("queue %s did not take %d messages: %s", queue, left, reason)
+            logger.error("queue %s did not accept %d messages: %s", queue, not_accepted, reason)
         elif codes:
             logger.warning("queue %s accepted its messages only after retries: %s", queue, codes)

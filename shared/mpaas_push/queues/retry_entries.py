@@ -1,6 +1,6 @@
-"""Entries of the retry queue: what waits in them, and what is packed into one.
+"""Entries of the retry queue: the envelopes of messages, several of them packed into one entry.
 
-A message and the outcomes of its targets that may be tried again enter; entries leave.
+`envelopes` writes them for the targets that may be tried again; `pack` packs them.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["QueueEntry", "envelopes", "pack"]
 
 DELAY_SPREAD = 1.25
-"""Messages wait together whose delays differ by no more than this factor."""
-MESSAGES_AN_ENTRY = 20
-"""Messages that wait together. More would save no request: MNS takes 64 KB in each, however packed."""
+"""Messages share an entry if their delays differ by no more than this factor."""
+MESSAGES_PER_ENTRY = 20
+"""Maximum number of messages in an entry. More would save no request: MNS accepts 64 KB in each."""
 PACK_BYTES = 100
-"""Room for what is around the messages of an entry."""
+"""Room for the JSON around the messages of an entry."""
 
 
 class QueueEntry(NamedTuple):
-    """What waits in a queue for some of the messages.
+    """An entry of a queue, for one message or several.
 
     Attributes:
-        indexes: Of the messages.
-        body: What the queue gets.
+        indexes: The indexes of the messages.
+        body: The text that is sent to the queue.
         delay: Seconds until it can be received.
-        outcomes: Why its only message waits; none in a dead letter.
-        parts: What is packed into it; none where it is one message.
+        outcomes: The outcomes because of which its only message waits; empty in a dead letter.
+        parts: The entries that are packed into it; empty if it has one message.
     """
 
     indexes: tuple[int, ...]
@@ -46,18 +46,18 @@ class QueueEntry(NamedTuple):
 
 
 def envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[str | None, Sequence[Outcome]]]:
-    """Yield what waits for the targets that got nothing, each under the id that it had.
+    """Yield envelopes for the targets of some outcomes, each with the message id that it had.
 
     Yields:
-        The text of an envelope, or None where no entry of the queue can hold it, and the outcomes in it.
+        The text of an envelope, or None if it is too long for the queue, and its outcomes.
     """
     if not outcomes:
         return
-    # What may have arrived has an envelope of its own: whether it did is still unknown in its dead letter.
-    doubtful = [outcome for outcome in outcomes if outcome.kind is UNKNOWN]
-    if doubtful and not task.may_have_arrived:
+    # Pushes that may have arrived have a separate envelope: their dead letter must still say `unknown`.
+    unknown = [outcome for outcome in outcomes if outcome.kind is UNKNOWN]
+    if unknown and not task.may_have_arrived:
         yield from envelopes(task, [outcome for outcome in outcomes if outcome.kind is not UNKNOWN])
-        yield from envelopes(task._replace(may_have_arrived=True), doubtful)
+        yield from envelopes(task._replace(may_have_arrived=True), unknown)
         return
     text = compact_json(task.envelope(targets_of(outcomes), task.attempt + 1))
     if fits(text):
@@ -65,29 +65,29 @@ def envelopes(task: PushTask, outcomes: Sequence[Outcome]) -> Iterator[tuple[str
     elif len(outcomes) == 1:
         yield None, outcomes
     else:
-        # Halves of whole requests: their targets will be cut into the same requests again.
+        # Requests stay complete, so their targets are split into the same requests again.
         half = len(outcomes) // 2
         yield from envelopes(task, outcomes[:half])
         yield from envelopes(task, outcomes[half:])
 
 
 def pack(entries: Iterable[QueueEntry]) -> Iterator[QueueEntry]:
-    """Pack entries that wait about equally long into one."""
-    together: list[QueueEntry] = []
+    """Pack entries with about the same delay into one."""
+    group: list[QueueEntry] = []
     size = 0
     for entry in sorted(entries, key=lambda entry: entry.delay):
         length = len(entry.body.encode()) + 1
-        if together and (
-            len(together) == MESSAGES_AN_ENTRY
+        if group and (
+            len(group) == MESSAGES_PER_ENTRY
             or size + length > BODY_BYTES - PACK_BYTES
-            or entry.delay > together[0].delay * DELAY_SPREAD
+            or entry.delay > group[0].delay * DELAY_SPREAD
         ):
-            yield _merge(together)
-            together, size = [], 0
-        together.append(entry)
+            yield _merge(group)
+            group, size = [], 0
+        group.append(entry)
         size += length
-    if together:
-        yield _merge(together)
+    if group:
+        yield _merge(group)
 
 
 def _merge(entries: Sequence[QueueEntry]) -> QueueEntry:
