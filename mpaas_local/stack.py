@@ -365,7 +365,7 @@ class Stack:
         sender = sender_of(account.region, account.account_id, props.function_name)
         options: dict[str, Any] = {
             "on_log": self.calls.log,
-            "on_start": partial(self._campaigns.began, sender=sender),
+            "on_start": partial(self._campaigns.note_call, sender=sender),
             "on_call": self.calls.ended,
             "start": self.start,
         }

@@ -1,7 +1,7 @@
 """The inbox as an ASGI application: its page, and the JSON API that the page uses.
 
-Only this machine can call it, under its own names; pages of other origins are refused. The content of a push
-is shown as text, never as markup, and nothing in it is loaded: no picture, no link.
+Only this machine can call it, under its own host names; pages of other origins are refused. The content of a
+push is shown as text, never as markup, and its pictures and links are not loaded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def create_inbox_app(
     """Build the application.
 
     Args:
-        sandbox: Has the pushes and the faults.
+        sandbox: Holds the pushes and the faults.
         calls: The calls of the functions.
         queues: The queues of the stack.
         entrypoints: Where the page sends messages.
@@ -81,13 +81,13 @@ def create_inbox_app(
     app = FastAPI(
         title="mpaas-push inbox",
         version="1",
-        description="The pushes of the local stack, and everything that the page of the inbox can do.",
+        description="The pushes of the local stack, and all operations of the inbox page.",
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
     app.add_middleware(LoopbackOnly)
-    app.add_middleware(_SecurityHeaders)  # outside the guard, so its responses have them, too
+    app.add_middleware(_SecurityHeaders)  # outside the guard, whose responses need the headers as well
     app.include_router(push_routes(store, entrypoints))
     app.include_router(send_routes(entrypoints))
     app.include_router(fault_routes(faults, changes))
@@ -118,7 +118,7 @@ def create_inbox_app(
 
 
 def _version() -> str:
-    """Return what names the present content of all static files, so that browsers may keep each for good."""
+    """Return a digest of all static files, so that browsers may cache each of them permanently."""
     digest = sha256()
     for path in sorted(STATIC.rglob("*.*")):
         digest.update(path.read_bytes())
@@ -126,9 +126,9 @@ def _version() -> str:
 
 
 class _SecurityHeaders:
-    """Adds headers that forbid the page to load anything from elsewhere, and other pages to frame it.
+    """Adds headers that forbid loading anything from elsewhere, and framing by other pages.
 
-    Browsers keep the static files, whose URLs have a version, and nothing else.
+    Browsers cache only the static files, whose URLs contain a version.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -55,7 +55,7 @@ class PushRow(Body):
 
     seq: int
     received_at: str
-    trigger: str | None = Field(description="What caused it; known after the function's call has ended.")
+    trigger: str | None = Field(description="Its cause; null until the function's call has ended.")
     task_name: str
     title: str
     content: str
@@ -64,8 +64,10 @@ class PushRow(Body):
     first_target: str
     outcome: SandboxOutcome
     code: str | None
-    fault: str | None = Field(description="The kind of fault that struck it.")
-    warnings: int = Field(description="Notes of the sandbox, and what channels would truncate or refuse.")
+    fault: str | None = Field(description="The kind of the fault that affected it.")
+    warnings: int = Field(
+        description="Number of notes of the sandbox and of texts that channels would truncate or refuse."
+    )
 
 
 class PushPage(Body):
@@ -76,7 +78,7 @@ class PushPage(Body):
 
 
 class PushQuery(Body):
-    """Which pushes to list: those that match, between two sequence numbers."""
+    """The filter of the list; `before` and `after` are sequence numbers."""
 
     limit: int = Field(default=50, ge=0, le=LARGEST_PAGE)
     before: int | None = Field(default=None, ge=0, le=LARGEST_SEQ)
@@ -97,7 +99,7 @@ class Fault(Body):
 
 
 class Advice(Body):
-    """What a channel would truncate or refuse."""
+    """A warning about a text that a channel would truncate or refuse."""
 
     rule: str
     field: str
@@ -108,7 +110,7 @@ class Advice(Body):
 
 
 class Text(Body):
-    """A text in a channel: what it shows and what it truncates."""
+    """A text in a channel: the part that it shows, and the part that it truncates."""
 
     shown: str
     cut: str
@@ -122,7 +124,7 @@ class Channel(Body):
     title: Text
     content: Text
     refused: bool = Field(description="The channel refuses the message because a text is too long.")
-    banner: str | None = Field(description="What iOS shows of the content in a banner.")
+    banner: str | None = Field(description="The part of the content that iOS shows in a banner.")
     picture: str | None
     icon: str | None
     transparent: Any
@@ -176,7 +178,7 @@ class FunctionCall(Body):
 
 
 class Copies(Body):
-    """A push to copy and send by hand."""
+    """A push to copy and send manually."""
 
     curl: str
     python: str

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["Changes"]
 
 PAUSE_SECONDS = 0.2
-"""Shortest time between two events to a page: a burst of pushes is one change."""
-BEAT_SECONDS = 15.0
+"""Shortest time between two events to a page, so that a burst of pushes is one event."""
+HEARTBEAT_SECONDS = 15.0
+"""Between two comments to a page without changes; they keep the connection open."""
 
 
 class Changes:
@@ -43,7 +44,7 @@ class Changes:
             loop.call_soon_threadsafe(changed.set)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Yield an event with the counts now and after each change."""
+        """Yield an event with the current counts, and another after each change."""
         page = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._pages.add(page)
@@ -55,10 +56,10 @@ class Changes:
                 await asyncio.sleep(PAUSE_SECONDS)
                 while not self._closed:
                     try:
-                        await asyncio.wait_for(page[1].wait(), BEAT_SECONDS)
+                        await asyncio.wait_for(page[1].wait(), HEARTBEAT_SECONDS)
                         break
                     except asyncio.TimeoutError:
-                        yield ": still here\n\n"
+                        yield ": heartbeat\n\n"
                 page[1].clear()
         finally:
             with self._lock:

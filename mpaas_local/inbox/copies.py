@@ -1,4 +1,4 @@
-"""A push to copy and send by hand: as curl, as Python, as a test payload."""
+"""A push to copy and send manually: as curl, as Python, as a test payload."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def copies_of(message: dict[str, Any], url: str, sandbox: str) -> dict[str, str]
             "# Sends to the sandbox; run it in the project's folder. Elsewhere use PushClient.from_env().\n"
             "local = LocalCredentials()\n"
             "keys = Credentials(local.access_key_id, local.access_key_secret, local.security_token)\n"
-            "invocation = Invocation(request_id='by-hand', credentials=keys)\n"
+            "invocation = Invocation(request_id='manual', credentials=keys)\n"
             f"message = PushMessage.parse({pformat(message, width=100, sort_dicts=False)})\n"
             f"with PushClient.from_env({{'MPAAS_ENDPOINT': {sandbox!r}}}) as client:\n"
             "    for outcome in client.send(message, invocation=invocation):\n"

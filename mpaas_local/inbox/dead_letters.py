@@ -1,4 +1,4 @@
-"""The message to resend from a dead letter."""
+"""Extracts the message to resend from a dead letter."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["NotSendable", "message_in_letter"]
 
 
 class NotSendable(Exception):
-    """The dead letter has no message that the queue function can send; the text says why and what to do."""
+    """The dead letter has no message that the queue function can send; the text gives reason and remedy."""
 
 
 def message_in_letter(text: str) -> str:
-    """Return the message for the targets that received nothing or, without one, the original body.
+    """Return the message for the targets that received nothing or, if there is none, the original body.
 
     Raises:
         NotSendable: it is not a dead letter, contains an event, or was truncated.

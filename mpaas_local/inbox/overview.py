@@ -27,11 +27,11 @@ def overview(store: Store, calls: Sequence[RecordedCall]) -> dict[str, Any]:
     """
     first = int(time.time() // 60) - MINUTES + 1
     minutes: list[dict[str, Any]] = [
-        {"minute": (first + number) * 60, "outcomes": {}} for number in range(MINUTES)
+        {"minute": (first + index) * 60, "outcomes": {}} for index in range(MINUTES)
     ]
-    for minute, outcome, number in store.counts(first * 60):
+    for minute, outcome, count in store.counts(first * 60):
         if first <= minute < first + MINUTES:
-            minutes[minute - first]["outcomes"][outcome] = number
+            minutes[minute - first]["outcomes"][outcome] = count
     recent = [call for call in calls if call.ended >= first * 60]
     reports = [report for call in recent for report in call.reports]
     durations = [float(report["duration_ms"]) for report in reports if report.get("attempts")]
@@ -42,13 +42,13 @@ def overview(store: Store, calls: Sequence[RecordedCall]) -> dict[str, Any]:
         "retries": sum(max(0, int(report.get("attempts") or 0) - 1) for report in reports),
         "latencyMs": {"p50": _quantile(durations, 50), "p95": _quantile(durations, 95)},
         "functions": [
-            _of_function(name, [call for call in recent if call.function == name])
+            _figures_of_function(name, [call for call in recent if call.function == name])
             for name in sorted({call.function for call in recent})
         ],
     }
 
 
-def _of_function(name: str, calls: Sequence[RecordedCall]) -> dict[str, Any]:
+def _figures_of_function(name: str, calls: Sequence[RecordedCall]) -> dict[str, Any]:
     durations = [call.duration_ms for call in calls]
     return {
         "name": name,

@@ -30,7 +30,7 @@ from mpaas_local.inbox.bodies import (
 from mpaas_local.inbox.copies import copies_of
 from mpaas_local.inbox.dead_letters import NotSendable, message_in_letter
 from mpaas_local.inbox.overview import overview
-from mpaas_local.inbox.showing import message_of_parameters, shown, warnings_of
+from mpaas_local.inbox.showing import message_of_parameters, view_of, warnings_of
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.view import message_json, queue_json
 from mpaas_local.mpaas.bodies import ActiveFaults, Deleted, OrderedFault
@@ -67,10 +67,10 @@ class Entrypoints(Protocol):
         """URL of the sandbox."""
 
     def tick(self, payload: str) -> str:
-        """Fire a timer with this payload; returns the request id."""
+        """Fire a timer with this payload and return the request id."""
 
     def enqueue(self, body: str) -> str:
-        """Put a message into the queue of the queue function; returns its id."""
+        """Put a message into the queue of the queue function and return its id."""
 
     @property
     def dead_letter_queue(self) -> str:
@@ -78,25 +78,25 @@ class Entrypoints(Protocol):
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Environment variables of the HTTP function, the stack's endpoints among them."""
+        """Environment variables of the HTTP function, including the stack's endpoints."""
 
     @property
     def region(self) -> str:
-        """Region that signatures name."""
+        """Region in signatures."""
 
     @property
     def audience_bucket(self) -> str | None:
-        """Bucket for the audiences of campaigns; None if there is none."""
+        """Bucket for the audiences of campaigns; None without a bucket."""
 
 
 def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
-    """The pushes that the sandbox received."""
+    """Return the routes of the pushes that the sandbox received."""
     router = APIRouter(tags=["pushes"])
 
     @router.get("/api/pushes", responses={200: {"model": PushPage}})
     def list_pushes(query: Annotated[PushQuery, Query()]) -> Response:
         """List pushes, newest first."""
-        wanted = Filter(
+        criteria = Filter(
             limit=query.limit,
             before=query.before,
             after=query.after,
@@ -106,7 +106,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
             delivery=query.delivery_type,
             trigger=query.trigger,
         )
-        total, entries = store.find(wanted)
+        total, entries = store.find(criteria)
         return Json({"total": total, "pushes": [_row(entry) for entry in entries]})
 
     @router.delete("/api/pushes")
@@ -125,7 +125,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
                 "push": entry,
                 "row": _row(entry),
                 "message": message,
-                "shown": shown(message, at=_received(entry)),
+                "shown": view_of(message, at=_received(entry)),
                 "attempts": [_row(attempt) for attempt in store.attempts_of(seq)],
                 "call": call if "function" in call else None,
                 "campaign": call.get("campaign"),
@@ -143,7 +143,7 @@ def push_routes(store: Store, entrypoints: Entrypoints) -> APIRouter:
 
 
 def send_routes(entrypoints: Entrypoints) -> APIRouter:
-    """Composing and sending messages."""
+    """Return the routes that compose and send messages."""
     router = APIRouter(tags=["sending"])
 
     @router.get("/api/schema")
@@ -154,7 +154,7 @@ def send_routes(entrypoints: Entrypoints) -> APIRouter:
     @router.post("/api/shown", responses={200: {"model": Shown}})
     def show_message(message: dict[str, Any]) -> Response:
         """Preview a message in each channel, without sending it."""
-        return Json(shown(message))
+        return Json(view_of(message))
 
     @router.post("/api/send", responses={200: {"model": Sent}})
     def send(order: SendOrder) -> Response:
@@ -165,7 +165,7 @@ def send_routes(entrypoints: Entrypoints) -> APIRouter:
 
 
 def fault_routes(faults: PushFaults, changes: Changes) -> APIRouter:
-    """The faults of the sandbox."""
+    """Return the routes of the sandbox's faults."""
     router = APIRouter(tags=["faults"])
 
     @router.get("/api/faults", responses={200: {"model": ActiveFaults}})
@@ -175,12 +175,12 @@ def fault_routes(faults: PushFaults, changes: Changes) -> APIRouter:
 
     @router.get("/api/faults/schema")
     def fault_schema() -> dict[str, Any]:
-        """Return the JSON schema of a fault order."""
+        """Return the JSON schema of a fault."""
         return FAULT_ORDER.json_schema()
 
     @router.post("/api/faults", status_code=201, responses={201: {"model": OrderedFault}})
     def order_fault(order: dict[str, Any]) -> Response:
-        """Order a fault; without `next` and `rate` it strikes one request."""
+        """Inject a fault; without `next` and `rate` it affects one request."""
         try:
             ordered = faults.order(FAULT_ORDER.validate_json(json.dumps(order)))
         except ValidationError as error:
@@ -202,9 +202,9 @@ def fault_routes(faults: PushFaults, changes: Changes) -> APIRouter:
 
 
 def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
-    """The queues and the dead letters."""
+    """Return the routes of the queues and the dead letters."""
     router = APIRouter(tags=["queues"])
-    one_at_a_time = Lock()
+    sending_back = Lock()
 
     @router.get("/api/queues", responses={200: {"model": QueueList}})
     def list_queues() -> Response:
@@ -225,14 +225,14 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     def send_back(name: str, message_id: str) -> MessageId:
         """Send the message of a dead letter to the queue of the queue function, then delete the dead letter.
 
-        The message has the targets that received nothing; without one, the original body is sent. If the
-        queue refuses the message, the dead letter stays.
+        The message has the targets that received nothing. If the letter has no message, its original body is
+        sent. If the queue refuses the message, the dead letter stays.
         """
         if name != entrypoints.dead_letter_queue:
             raise HTTPException(
                 409, f"Only dead letters of {entrypoints.dead_letter_queue} can be sent back."
             )
-        with one_at_a_time:  # the second of two clicks finds no dead letter
+        with sending_back:  # a double click sends the letter only once
             letter = queues.find(name, message_id)
             if letter is None:
                 raise HTTPException(404, "This dead letter does not exist.")
@@ -249,7 +249,7 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
 
 
 def figure_routes(store: Store, calls: CallLog, queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
-    """The figures of the overview."""
+    """Return the route of the overview's figures."""
     router = APIRouter(tags=["figures"])
 
     @router.get("/api/overview", responses={200: {"model": Figures}})
@@ -303,20 +303,20 @@ def _send(order: SendOrder, entrypoints: Entrypoints) -> Response:
         except MnsError as error:
             raise HTTPException(error.status, error.text) from None
     url = f"{entrypoints.http_url}/v1/pushes{'?dryRun=true' if order.dry_run else ''}"
-    began = time.perf_counter()
-    answer = urllib3.request("POST", url, body=text.encode(), headers=_JSON, retries=False, timeout=90)
+    started = time.perf_counter()
+    response = urllib3.request("POST", url, body=text.encode(), headers=_JSON, retries=False, timeout=90)
     try:
-        body = json.loads(answer.data)
+        body = json.loads(response.data)
     except ValueError:
-        body = {"detail": answer.data.decode(errors="replace")}
+        body = {"detail": response.data.decode(errors="replace")}
     if isinstance(body, dict):
-        body["durationMs"] = round((time.perf_counter() - began) * 1000, 1)
-    return _sent(order, answer.status, body)
+        body["durationMs"] = round((time.perf_counter() - started) * 1000, 1)
+    return _sent(order, response.status, body)
 
 
-def _sent(order: SendOrder, status: int | None, answer: Any) -> Response:
+def _sent(order: SendOrder, status: int | None, result: Any) -> Response:
     """Respond with a `Sent`."""
-    return Json({"via": order.via, "status": status, "answer": answer})
+    return Json({"via": order.via, "status": status, "answer": result})
 
 
 _JSON = {"Content-Type": "application/json"}

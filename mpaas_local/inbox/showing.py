@@ -1,4 +1,4 @@
-"""How a push looks: a message goes in, its view in each channel comes out.
+"""The view of a message: how each channel displays it.
 
 Text limits are those of `mpaas_push.message.vendors`. A text that a channel would refuse is truncated at the
 limit and marked as refused (pushsimple.md: Text lengths). Times of scheduled pushes are in China time
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mpaas_push.message import StrategyContent
     from mpaas_push.message.vendors import Channel
 
-__all__ = ["message_of_parameters", "occurrences", "shown", "warnings_of"]
+__all__ = ["message_of_parameters", "occurrences", "view_of", "warnings_of"]
 
 MAX_OCCURRENCES = 60
 _DELIVERY = {
@@ -46,7 +46,7 @@ _NUMBERS = {
 
 
 def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """Return the message of a request's parameters, with targets but without message ids."""
+    """Return the message in a request's parameters, with targets but without message ids."""
     message: dict[str, Any] = {}
     for name, text in parameters.items():
         key = name[:1].lower() + name[1:]
@@ -56,19 +56,19 @@ def message_of_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
                 message[key] = read_json(text)
             elif key in _NUMBERS:
                 message[key] = int(text)
-        except Exception:  # noqa: S110 - not what the name promises: keep the text
+        except Exception:  # noqa: S110 - not a value of the parameter's type: keep the text
             pass
     if isinstance(message.get("targetMsgkey"), dict):
         message["targets"] = list(message.pop("targetMsgkey"))
     return message
 
 
-def shown(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
+def view_of(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
     """Return the view of a message.
 
     Args:
         data: The message as JSON, not validated.
-        at: When it was or will be sent, for rules about time and for occurrences; None for now.
+        at: The time of sending, for rules about time and for occurrences; None for now.
     """
     moment = at or datetime.now(CHINA)
     try:
@@ -92,7 +92,7 @@ def shown(data: Any, *, at: datetime | None = None) -> dict[str, Any]:
 
 
 def warnings_of(data: Any, *, at: datetime) -> int:
-    """Count what the channels would truncate or refuse; 0 for an invalid message."""
+    """Count the texts that channels would truncate or refuse; 0 for an invalid message."""
     try:
         return sum(1 for _ in channel_advice(PushMessage.parse(data, clock=lambda: at)))
     except InvalidMessage:
@@ -101,10 +101,10 @@ def warnings_of(data: Any, *, at: datetime) -> int:
 
 def _in_channel(message: PushMessage, channel: Channel) -> dict[str, Any]:
     title, content = (
-        _cut(message.title, channel.title, channel),
-        _cut(message.content, channel.content, channel),
+        _split_at_limit(message.title, channel.title, channel),
+        _split_at_limit(message.content, channel.content, channel),
     )
-    too_long = bool(title[1] or content[1])
+    is_too_long = bool(title[1] or content[1])
     pictures, icons = message.image_urls or {}, message.icon_urls or {}
     key = f"{channel.name}Url"
     return {
@@ -112,8 +112,10 @@ def _in_channel(message: PushMessage, channel: Channel) -> dict[str, Any]:
         "label": channel.label,
         "title": {"shown": title[0], "cut": title[1]},
         "content": {"shown": content[0], "cut": content[1]},
-        "refused": too_long and not channel.truncates,
-        "banner": _cut(message.content, APNS_BANNER_CONTENT, channel)[0] if channel.name == "ios" else None,
+        "refused": is_too_long and not channel.truncates,
+        "banner": _split_at_limit(message.content, APNS_BANNER_CONTENT, channel)[0]
+        if channel.name == "ios"
+        else None,
         "picture": pictures.get(key, pictures.get("defaultUrl")) if message.push_style == _PICTURE else None,
         "icon": icons.get(key, icons.get("defaultUrl")),
         "transparent": (message.transparent_message_payload or {}).get(channel.name),
@@ -123,14 +125,14 @@ def _in_channel(message: PushMessage, channel: Channel) -> dict[str, Any]:
 _PICTURE = 2
 
 
-def _cut(text: str, limit: int | None, channel: Channel) -> tuple[str, str]:
-    """Split a text at a limit."""
+def _split_at_limit(text: str, limit: int | None, channel: Channel) -> tuple[str, str]:
+    """Return the part of a text that a channel shows, and the rest."""
     if limit is None or text_length(text, channel.wide) <= limit:
         return text, ""
-    room = limit
+    remaining = limit
     for index, character in enumerate(text):
-        room -= text_length(character, channel.wide)
-        if room < 0:
+        remaining -= text_length(character, channel.wide)
+        if remaining < 0:
             return text[:index], text[index:]
     return text, ""
 
@@ -138,11 +140,11 @@ def _cut(text: str, limit: int | None, channel: Channel) -> tuple[str, str]:
 def _activity(message: PushMessage) -> dict[str, Any] | None:
     if message.activity_event is None:
         return None
-    ends = message.dismissal_date
+    dismissal = message.dismissal_date
     return {
         "event": message.activity_event,
         "state": message.activity_content_state or {},
-        "dismissedAt": datetime.fromtimestamp(ends, CHINA).isoformat() if ends else None,
+        "dismissedAt": datetime.fromtimestamp(dismissal, CHINA).isoformat() if dismissal else None,
     }
 
 
@@ -160,17 +162,17 @@ def _sms(message: PushMessage) -> dict[str, Any] | None:
 def occurrences(message: PushMessage, now: datetime) -> list[datetime]:
     """Return the next times of a scheduled push, in China time, at most 60.
 
-    The kinds of loop are not confirmed: 1 daily, 2 weekly (1 Monday … 7 Sunday), 3 monthly.
+    The values of `circleType` are not confirmed: 1 daily, 2 weekly (1 Monday … 7 Sunday), 3 monthly.
     """
     content = message.strategy_content
     if not message.strategy_type or content is None:
         return []
-    coming = (moment for moment in _moments(content, message.strategy_type, now) if moment >= now)
-    return list(islice(coming, MAX_OCCURRENCES))
+    future = (moment for moment in _moments(content, message.strategy_type, now) if moment >= now)
+    return list(islice(future, MAX_OCCURRENCES))
 
 
-def _moments(content: StrategyContent, kind: int, now: datetime) -> Iterator[datetime]:
-    if kind == 1:
+def _moments(content: StrategyContent, strategy_type: int, now: datetime) -> Iterator[datetime]:
+    if strategy_type == 1:
         if content.fixed_time is not None:
             yield datetime.fromtimestamp(content.fixed_time / 1000, CHINA)
         return

@@ -1,1 +1,1 @@
-"""Campaigns in the inbox: started, watched and steered through the HTTP function."""
+"""Campaigns in the inbox: started, displayed and controlled through the HTTP function."""

@@ -1,4 +1,4 @@
-"""The bodies of the campaigns' part of the JSON API, the source of its OpenAPI document."""
+"""The bodies of the campaign routes, the source of their OpenAPI document."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ __all__ = [
 
 
 class CampaignState(Body):
-    """A campaign as the HTTP function shows it (`/openapi.json` there); here is what the page uses."""
+    """A campaign from the HTTP function (see its `/openapi.json`), with the fields that the page uses."""
 
     model_config = ConfigDict(extra="allow")
 
     campaign: str
     state: str
-    counts: dict[str, int] = Field(description="Rows by what became of them; `rows` is their sum.")
+    counts: dict[str, int] = Field(description="Numbers of rows by fate; `rows` is their sum.")
     pace: int | None = Field(description="Targets a second; null for no limit.")
     bytes: int
     bytes_done: int
     requests: int
     pieces_working: int = Field(default=0, description="Pieces that a worker is sending.")
     pieces_stalled: int = Field(
-        default=0, description="Pieces whose worker has been silent for some seconds."
+        default=0, description="Pieces whose worker has not renewed its lease for some seconds."
     )
     stalled_until: str | None = None
     started_at: str
     finished_at: str | None
     rate: float = Field(description="Targets a second during the last seconds.")
     seconds_left: int | None
-    opens_at: str | None = Field(default=None, description="When its window opens, while it is waiting.")
+    opens_at: str | None = Field(default=None, description="When the window of a waiting campaign opens.")
     problem: str | None = None
 
 
 class CampaignList(Body):
-    """The latest campaigns, newest first, and where audiences go."""
+    """The latest campaigns, newest first, and the limits of uploads."""
 
     campaigns: list[CampaignState]
-    bucket: str | None = Field(description="Where audiences are uploaded; null: s.yaml names no bucket.")
-    largest_upload: int = Field(description="Bytes of the largest audience that the page takes.")
+    bucket: str | None = Field(description="Bucket of uploaded audiences; null if s.yaml names no bucket.")
+    largest_upload: int = Field(description="Bytes of the largest audience that the page accepts.")
 
 
 class Sample(Body):
@@ -68,7 +68,7 @@ class CampaignDetails(Body):
 
     campaign: CampaignState
     document: dict[str, Any]
-    history: list[Sample] = Field(description="Oldest first; further apart the longer it runs.")
+    history: list[Sample] = Field(description="Oldest first; the longer it runs, the further apart.")
 
 
 class UploadedAudience(Body):
@@ -78,10 +78,10 @@ class UploadedAudience(Body):
     bytes: int
     audience: dict[str, Any] = Field(description="The campaign's `audience`, its target column guessed.")
     columns: list[str] = Field(description="Empty for plain ids.")
-    rows: list[list[str]] = Field(description="The first rows that can be read.")
-    faults: list[str] = Field(description="What is wrong with the others of the first rows, by line.")
+    rows: list[list[str]] = Field(description="The first readable rows.")
+    faults: list[str] = Field(description="Errors of the other ones of the first rows, each with its line.")
     has_header: bool = Field(
-        description="False: the first line looks like an id, as of a file without header."
+        description="False if the first line looks like an id, as in a file without a header."
     )
 
 
@@ -94,7 +94,7 @@ class CampaignDocument(Body):
 class PreviewSample(Body):
     """A rendered row."""
 
-    line: int | None = Field(description="Of the file; null near the end of a long one.")
+    line: int | None = Field(description="Line of the file; null near the end of a long file.")
     target: str = Field(description="Masked.")
     message: dict[str, Any]
     shown: Shown
@@ -116,11 +116,11 @@ class CampaignPreview(Body):
 
 
 class CheckStep(Body):
-    """How far `python -m mpaas_push campaign check` is; the last step has what it printed."""
+    """The progress of `python -m mpaas_push campaign check`; the last step has its output."""
 
-    share: float = Field(description="Of the audience that has been read, 0 to 1.")
+    share: float = Field(description="Share of the audience that has been read, 0 to 1.")
     passed: bool | None = Field(default=None, description="Null until the last step.")
     lines: list[str] = Field(
-        default=[], description="Rows that cannot be sent, by their line, then the counts."
+        default=[], description="Rows that cannot be sent, each with its line, then the counts."
     )
-    error: str | None = Field(default=None, description="Why the campaign cannot be started.")
+    error: str | None = Field(default=None, description="The reason why the campaign cannot be started.")

@@ -1,5 +1,5 @@
-"""The operator's own commands, `python -m mpaas_push campaign …`, run for the page: they read
-whole audiences and join results.
+"""Runs the operator's commands, `python -m mpaas_push campaign …`, for the page: they read complete
+audiences and combine results.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = ["CommandFailed", "Commands"]
 
 CHUNK_BYTES = 64 << 10
 PROGRESS_SECONDS = 0.3
-"""Between two reports of progress."""
+"""Between two progress messages."""
 
 
 class CommandFailed(Exception):
-    """A command ended with an error after part of its output; the text is its own."""
+    """A command ended with an error after part of its output; the text is the command's."""
 
 
 class Commands:
@@ -39,13 +39,13 @@ class Commands:
         self._entrypoints = entrypoints
 
     async def check(self, document: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Run `check` on a campaign whose audience is in OSS, and yield a `CheckStep` now and then.
+        """Run `check` on a campaign whose audience is in OSS; yield a `CheckStep` at each progress message.
 
-        The last one has the result. The command ends with the iteration: a browser that leaves stops it.
+        The last one has the result. The command ends with the iteration: a disconnected browser stops it.
         """
         yield {"share": 0.0}
         async with self._running("check", "-", "--progress", str(PROGRESS_SECONDS)) as process:
-            # Output and document are carried beside: either would wait for the other once a pipe is full.
+            # Exchanged concurrently: a full pipe would block either side otherwise.
             output = asyncio.ensure_future(_exchange(process, dump_json(document)))
             errors = b""
             while process.stderr and (line := await process.stderr.readline()):
@@ -62,34 +62,34 @@ class Commands:
         """Return the CSV of `report`, chunk by chunk, once the first chunk is there.
 
         Raises:
-            CommandFailed: it is incomplete; of a long one, in the middle of the chunks.
+            CommandFailed: the report is incomplete; raised between the chunks of a long report.
         """
         chunks = self._report(campaign_id)
         first = await anext(chunks)
 
-        async def all_chunks() -> AsyncIterator[bytes]:
+        async def with_first() -> AsyncIterator[bytes]:
             yield first
             async for chunk in chunks:
                 yield chunk
 
-        return all_chunks()
+        return with_first()
 
     async def _report(self, campaign_id: str) -> AsyncIterator[bytes]:
-        """Yield the chunks, each once it is known that it is not the last one or that all went well."""
+        """Yield the chunks; the last one only after the command has succeeded."""
         async with self._running("report", campaign_id) as process:
-            last = b""
+            pending = b""
             while process.stdout and (chunk := await process.stdout.read(CHUNK_BYTES)):
-                if last:
-                    yield last
-                last = chunk
+                if pending:
+                    yield pending
+                pending = chunk
             _, errors = await process.communicate()
             if process.returncode:
                 raise CommandFailed(_error(errors))
-            yield last
+            yield pending
 
     @asynccontextmanager
     async def _running(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Start a command; it has ended, or is killed, when the block ends."""
+        """Start a command; it is killed at the end of the block if it still runs."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mpaas_push", "campaign", *arguments),
             stdin=asyncio.subprocess.PIPE,
@@ -122,7 +122,7 @@ async def _exchange(process: asyncio.subprocess.Process, text: bytes) -> bytes:
     """Write the standard input of a command and return its output."""
     if process.stdin is None or process.stdout is None:
         raise TypeError("the command has no pipes")
-    with suppress(ConnectionError):  # it has ended already; its exit code says why
+    with suppress(ConnectionError):  # the command has ended already; its exit code gives the reason
         process.stdin.write(text)
         await process.stdin.drain()
     process.stdin.close()

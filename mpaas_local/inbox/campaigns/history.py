@@ -1,4 +1,4 @@
-"""What campaigns were at earlier moments, for their curves: a bounded number of samples of each."""
+"""The history of campaigns, for their curves: a bounded number of samples of each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["CampaignWatch", "History"]
 
 SAMPLES = 300
-"""Most samples of one campaign; beyond, every other one is dropped."""
+"""Maximum number of samples of one campaign; beyond it, every other sample is dropped."""
 CAMPAIGNS = 100
 """Campaigns with a history: as many as the HTTP function lists."""
 FRESH_SECONDS = 0.5
-"""How long the list answers further requests, as of several pages."""
-SAMPLE_SECONDS, REST_SECONDS = 1.0, 10.0
-"""Between two samples of a campaign while a page looks, and while none does."""
-LOOKING_SECONDS = 30.0
-"""How long after its last request a page counts as open."""
+"""For how long the list is reused for further requests, such as those of several pages."""
+SAMPLE_SECONDS, UNWATCHED_SAMPLE_SECONDS = 1.0, 10.0
+"""Between two samples of a campaign while a page is open, and while none is."""
+PAGE_OPEN_SECONDS = 30.0
+"""For how long after its last request a page counts as open."""
 STOP_SECONDS = 5.0
 """Longest wait for the last sample."""
 
@@ -41,11 +41,11 @@ class History:
     _spacing: float = 0.0
 
     def record(self, campaign: Mapping[str, Any], now: float) -> None:
-        """Add what a campaign is now; the newest sample is replaced if it is closer than the spacing."""
+        """Add a sample of a campaign; it replaces the newest one if that is closer than the spacing."""
         sample = {name: campaign[name] for name in ("state", "counts", "bytesDone", "pace")}
         if not self.samples:
-            nothing = {"state": "running", "counts": dict.fromkeys(sample["counts"], 0), "bytesDone": 0}
-            self.samples.append({**sample, **nothing, "at": _seconds(campaign["startedAt"])})
+            empty = {"state": "running", "counts": dict.fromkeys(sample["counts"], 0), "bytesDone": 0}
+            self.samples.append({**sample, **empty, "at": _seconds(campaign["startedAt"])})
         finished = campaign["finishedAt"]
         at = max(self.samples[-1]["at"], _seconds(finished) if finished else now)
         is_close = at == self.samples[-1]["at"] or at - self.samples[-2:][0]["at"] < self._spacing
@@ -58,10 +58,10 @@ class History:
 
 
 class CampaignWatch:
-    """Asks for campaigns, and keeps asking for as long as one of them runs. Thread-safe."""
+    """Requests campaigns from the HTTP function, and samples them while one of them runs. Thread-safe."""
 
     def __init__(self, function: HttpFunction, announce: Callable[[str], None]) -> None:
-        """Ask nothing yet.
+        """Create a watch; it sends no request yet.
 
         Args:
             function: The HTTP function.
@@ -72,22 +72,22 @@ class CampaignWatch:
         self._histories: dict[tuple[str, str], History] = {}
         self._states: dict[tuple[str, str], str] = {}
         self._latest: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
-        self._looked = float("-inf")
+        self._last_request = float("-inf")
         self._lock = threading.Lock()
-        self._asking = threading.Lock()
+        self._sampling = threading.Lock()
         self._stopped = threading.Event()
         self._sampler: threading.Thread | None = None
 
     def list_all(self) -> list[dict[str, Any]]:
-        """Return the latest campaigns, the newest first.
+        """Return the latest campaigns, newest first.
 
         Raises:
-            FunctionRefused: the HTTP function did.
+            FunctionRefused: the HTTP function refused, or did not respond.
         """
-        self._looked = time.monotonic()
-        with self._asking:
-            asked, campaigns = self._latest
-            if time.monotonic() - asked >= FRESH_SECONDS:
+        self._last_request = time.monotonic()
+        with self._sampling:
+            sampled, campaigns = self._latest
+            if time.monotonic() - sampled >= FRESH_SECONDS:
                 campaigns = self._sample()
         return campaigns
 
@@ -95,17 +95,17 @@ class CampaignWatch:
         """Return a campaign, with document and results, and its samples.
 
         Raises:
-            FunctionRefused: the HTTP function did, as for an unknown one.
+            FunctionRefused: the HTTP function refused, for example an unknown id, or did not respond.
         """
-        self._looked = time.monotonic()
-        _, campaign = self._function.ask("GET", f"/{quote(campaign_id, safe='')}")
+        self._last_request = time.monotonic()
+        _, campaign = self._function.request("GET", f"/{quote(campaign_id, safe='')}")
         self._record([campaign])
         with self._lock:
-            history = self._histories.get(_key(campaign), History())  # one too many has none
+            history = self._histories.get(_key(campaign), History())  # beyond `CAMPAIGNS` there is none
             return campaign, list(history.samples)
 
-    def changed(self, campaign: dict[str, Any]) -> None:
-        """Take note of a campaign that was just started or steered, and have every page ask again."""
+    def note_change(self, campaign: dict[str, Any]) -> None:
+        """Record a campaign that was just started or changed, and make every page request it again."""
         self._latest = (float("-inf"), self._latest[1])
         self._record([campaign])
         self._announce("campaigns")
@@ -117,8 +117,8 @@ class CampaignWatch:
             self._sampler.join(STOP_SECONDS)
 
     def _sample(self) -> list[dict[str, Any]]:
-        _, answer = self._function.ask("GET", "")
-        campaigns: list[dict[str, Any]] = answer["campaigns"]
+        _, body = self._function.request("GET", "")
+        campaigns: list[dict[str, Any]] = body["campaigns"]
         self._latest = (time.monotonic(), campaigns)
         self._record(campaigns)
         return campaigns
@@ -132,17 +132,19 @@ class CampaignWatch:
             while len(self._histories) > CAMPAIGNS:
                 oldest = min(self._histories, key=lambda key: key[1])
                 del self._histories[oldest], self._states[oldest]
-            idle = self._sampler is None or not self._sampler.is_alive()
-            if idle and self._pause() and not self._stopped.is_set():
-                self._sampler = threading.Thread(target=self._go_on, name="campaign-watch", daemon=True)
+            is_idle = self._sampler is None or not self._sampler.is_alive()
+            if is_idle and self._pause() and not self._stopped.is_set():
+                self._sampler = threading.Thread(
+                    target=self._sample_repeatedly, name="campaign-watch", daemon=True
+                )
                 self._sampler.start()
 
-    def _go_on(self) -> None:
+    def _sample_repeatedly(self) -> None:
         pause: float | None = SAMPLE_SECONDS
         while pause and not self._stopped.wait(pause):
-            # An open page asks after each announcement: its requests are samples as well.
-            if not self._is_looked_at(2 * SAMPLE_SECONDS):
-                with suppress(FunctionRefused), self._asking:  # it may respond the next time
+            # An open page sends a request after each announcement, which is a sample as well.
+            if not self._was_requested_within(2 * SAMPLE_SECONDS):
+                with suppress(FunctionRefused), self._sampling:  # it may respond the next time
                     self._sample()
             self._announce("campaigns")
             with self._lock:
@@ -152,16 +154,16 @@ class CampaignWatch:
         """Return the seconds until the next sample; None if nothing changes or no page is open."""
         states = set(self._states.values())
         is_active = "running" in states
-        if self._is_looked_at(LOOKING_SECONDS) and (is_active or states & {"waiting", "paused"}):
+        if self._was_requested_within(PAGE_OPEN_SECONDS) and (is_active or states & {"waiting", "paused"}):
             return SAMPLE_SECONDS
-        return REST_SECONDS if is_active else None
+        return UNWATCHED_SAMPLE_SECONDS if is_active else None
 
-    def _is_looked_at(self, seconds: float) -> bool:
-        return time.monotonic() - self._looked < seconds
+    def _was_requested_within(self, seconds: float) -> bool:
+        return time.monotonic() - self._last_request < seconds
 
 
 def _key(campaign: Mapping[str, Any]) -> tuple[str, str]:
-    """Name a run: a campaign that was forgotten may begin again under its id."""
+    """Identify one run of a campaign: after its record has expired, its id may be used again."""
     return campaign["campaign"], campaign["startedAt"]
 
 

@@ -1,4 +1,4 @@
-"""What the page asks of the HTTP function: the campaign routes that everybody uses."""
+"""Calls the public campaign routes of the HTTP function for the page."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ class HttpFunction:
     def __init__(self, entrypoints: Entrypoints) -> None:
         self._entrypoints = entrypoints
 
-    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
         """Send a request below ``/v1/campaigns`` and return status and body.
 
         Raises:
             FunctionRefused: its status is 400 or more, or it did not respond.
         """
         url = f"{self._entrypoints.http_url}/v1/campaigns{path}"
-        sent = {} if body is None else {"json": body}
+        payload = {} if body is None else {"json": body}
         try:
-            answer = urllib3.request(method, url, retries=False, timeout=TIMEOUT_SECONDS, **sent)
-            value = answer.json()
+            response = urllib3.request(method, url, retries=False, timeout=TIMEOUT_SECONDS, **payload)
+            value = response.json()
         except (HTTPError, ValueError) as error:
             detail = f"the HTTP function did not respond ({type(error).__name__})"
             raise FunctionRefused(HTTPStatus.BAD_GATEWAY, {"detail": detail}) from None
-        if answer.status >= HTTPStatus.BAD_REQUEST:
+        if response.status >= HTTPStatus.BAD_REQUEST:
             is_problem = isinstance(value, dict) and "detail" in value
-            raise FunctionRefused(answer.status, value if is_problem else {"detail": json.dumps(value)})
-        return answer.status, value
+            raise FunctionRefused(response.status, value if is_problem else {"detail": json.dumps(value)})
+        return response.status, value
 
 
 def refusal(_: Request, error: Any) -> Response:
-    """Respond with the refusal of the HTTP function, a `FunctionRefused`."""
+    """Pass on the refusal of the HTTP function, a `FunctionRefused`."""
     return Json(error.problem, error.status)

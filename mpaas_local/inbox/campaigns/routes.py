@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, HTTPException, Path, Query, Request, Respon
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, Unusable, too_large, upload
+from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, UnusableAudience, too_large, upload
 from mpaas_local.inbox.campaigns.bodies import (
     CampaignDetails,
     CampaignDocument,
@@ -19,7 +19,7 @@ from mpaas_local.inbox.campaigns.bodies import (
     UploadedAudience,
 )
 from mpaas_local.inbox.campaigns.commands import CommandFailed, Commands
-from mpaas_local.inbox.showing import shown
+from mpaas_local.inbox.showing import view_of
 from mpaas_local.mpaas.responses import Json
 from mpaas_local.mpaas.store import dump_json
 from mpaas_local.oss_client import oss_client
@@ -38,13 +38,13 @@ CampaignId = Annotated[str, Path(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
 def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: Entrypoints) -> APIRouter:
-    """Campaigns: started, watched and steered."""
+    """Return the routes that start, list and control campaigns."""
     router = APIRouter(tags=["campaigns"])
     commands = Commands(entrypoints)
 
-    def steered(method: str, path: str, change: dict[str, Any] | None) -> Response:
-        _, campaign = function.ask(method, path, change)
-        watch.changed(campaign)
+    def forward_change(method: str, path: str, change: dict[str, Any] | None) -> Response:
+        _, campaign = function.request(method, path, change)
+        watch.note_change(campaign)
         return Json(campaign)
 
     @router.get("/api/campaigns", responses={200: {"model": CampaignList}})
@@ -57,14 +57,14 @@ def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: E
         "/api/campaigns",
         status_code=201,
         responses={
-            200: {"model": CampaignState, "description": "The same campaign had been started."},
+            200: {"model": CampaignState, "description": "The same campaign was started before."},
             201: {"model": CampaignState},
         },
     )
     def start_campaign(document: dict[str, Any]) -> Response:
-        """Start a campaign; starting the same again is the same campaign."""
-        status, campaign = function.ask("POST", "", document)
-        watch.changed(campaign)
+        """Start a campaign; starting the same campaign again has no effect."""
+        status, campaign = function.request("POST", "", document)
+        watch.note_change(campaign)
         return Json(campaign, status)
 
     @router.get("/api/campaigns/{campaign_id}", responses={200: {"model": CampaignDetails}})
@@ -77,16 +77,16 @@ def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: E
     @router.patch("/api/campaigns/{campaign_id}", responses={200: {"model": CampaignState}})
     def change_campaign(campaign_id: CampaignId, change: dict[str, Any]) -> Response:
         """Change the pace of a campaign: `{"pace": 2000}`, or null for no limit."""
-        return steered("PATCH", f"/{campaign_id}", change)
+        return forward_change("PATCH", f"/{campaign_id}", change)
 
     @router.post("/api/campaigns/{campaign_id}/{action}", responses={200: {"model": CampaignState}})
-    def steer_campaign(
+    def control_campaign(
         campaign_id: CampaignId,
         action: Literal["pause", "resume", "cancel"],
         change: dict[str, Any] | None = None,
     ) -> Response:
         """Pause, resume or cancel a campaign; a resume may change its pace."""
-        return steered("POST", f"/{campaign_id}/{action}", change)
+        return forward_change("POST", f"/{campaign_id}/{action}", change)
 
     @router.get(
         "/api/campaigns/{campaign_id}/report",
@@ -94,8 +94,8 @@ def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: E
         responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
     )
     async def report_campaign(campaign_id: CampaignId) -> StreamingResponse:
-        """Download the report of a campaign as CSV; the connection breaks where it is incomplete."""
-        await run_in_threadpool(function.ask, "GET", f"/{campaign_id}")
+        """Download the report of a campaign as CSV; the connection is aborted if the report is incomplete."""
+        await run_in_threadpool(function.request, "GET", f"/{campaign_id}")
         try:
             chunks = await commands.report(campaign_id)
         except CommandFailed as error:
@@ -107,7 +107,7 @@ def campaign_routes(function: HttpFunction, watch: CampaignWatch, entrypoints: E
 
 
 def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIRouter:
-    """What is done before a campaign starts: reading its document, rendering rows, checking all of them."""
+    """Return the routes that prepare a campaign: read its document, render rows, check all rows."""
     router = APIRouter(tags=["campaigns"])
     commands = Commands(entrypoints)
 
@@ -125,9 +125,9 @@ def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIR
     @router.post("/api/campaigns/preview", responses={200: {"model": CampaignPreview}})
     def preview_campaign(document: dict[str, Any]) -> Response:
         """Render the first and last rows of a campaign, without sending anything."""
-        _, preview = function.ask("POST", "?dryRun=true", document)
+        _, preview = function.request("POST", "?dryRun=true", document)
         for sample in preview["samples"]:
-            sample["shown"] = shown({**sample["message"], "targets": [sample["target"]]})
+            sample["shown"] = view_of({**sample["message"], "targets": [sample["target"]]})
         return Json(preview)
 
     @router.post(
@@ -136,9 +136,9 @@ def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIR
         responses={200: {"content": {"application/x-ndjson": {"schema": CheckStep.model_json_schema()}}}},
     )
     def check_campaign(document: dict[str, Any]) -> StreamingResponse:
-        """Read every row of a campaign's audience and name those that cannot be sent.
+        """Read every row of a campaign's audience and list the rows that cannot be sent.
 
-        The response is JSON Lines: a step now and then, the last one with the result.
+        The response is JSON Lines: steps with the progress, the last one with the result.
         """
         lines = (dump_json(step) + b"\n" async for step in commands.check(document))
         return StreamingResponse(lines, media_type="application/x-ndjson")
@@ -147,7 +147,7 @@ def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIR
 
 
 def audience_routes(entrypoints: Entrypoints) -> APIRouter:
-    """Audiences on their way to OSS."""
+    """Return the route that uploads audiences to OSS."""
     router = APIRouter(tags=["campaigns"])
 
     @router.post(
@@ -173,7 +173,7 @@ def audience_routes(entrypoints: Entrypoints) -> APIRouter:
             if int(request.headers.get("content-length") or 0) > LARGEST_BYTES:
                 raise too_large()
             return Json(await upload(request.stream(), name, bucket, client), 201)
-        except Unusable as error:
+        except UnusableAudience as error:
             raise HTTPException(error.status, str(error)) from None
 
     return router

@@ -1,5 +1,7 @@
-"""Which campaign sent a push. A campaign logs none of its pushes, of which there are many, but it derives
-their message ids from itself and the target: an event and a push go in, the campaign's id comes out.
+"""Finds the campaign that sent a push.
+
+A campaign does not log its pushes, of which there are many, but it derives their message ids from its own id
+and the target.
 """
 
 from __future__ import annotations
@@ -19,23 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["CampaignSenders"]
 
 CAMPAIGNS = 100
-"""Campaigns that are remembered; the one that was idle for longest is forgotten first."""
+"""Campaigns that are remembered; the one that has been idle longest is forgotten first."""
 LONGEST_TASK = 1000
 """Bytes: a longer event is not a task of a campaign."""
 
 
 class CampaignSenders:
-    """The campaigns whose pieces have been worked on. Thread-safe."""
+    """The campaigns whose pieces were processed. Thread-safe."""
 
     def __init__(self) -> None:
         self._scopes: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def began(self, event: bytes, sender: str) -> None:
-        """Take note of a call that begins.
+    def note_call(self, event: bytes, sender: str) -> None:
+        """Remember the campaign of a call that begins, if it works on a piece.
 
         Args:
-            event: Of any function.
+            event: The event of any function.
             sender: The function, as `mpaas_push.invocation.sender_of` names it.
         """
         if len(event) > LONGEST_TASK:
@@ -53,7 +55,7 @@ class CampaignSenders:
                 del self._scopes[next(iter(self._scopes))]
 
     def call_of(self, entry: InboxEntry) -> FunctionCall | None:
-        """Return the campaign that sent a push, as the `Call` that caused it; None if none did."""
+        """Return the campaign that sent a push, as the call that caused it; None for another push."""
         if not entry.targets:
             return None
         first = entry.targets[0]

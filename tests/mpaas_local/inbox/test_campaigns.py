@@ -19,7 +19,7 @@ import urllib3
 from jsonschema import Draft202012Validator
 
 from mpaas_local.demo import run_campaign
-from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, PART_BYTES, Unusable, look_at
+from mpaas_local.inbox.campaigns.audience import LARGEST_BYTES, PART_BYTES, UnusableAudience, read_beginning
 from mpaas_local.inbox.campaigns.history import SAMPLES, CampaignWatch, History
 from mpaas_local.inbox.campaigns.http_function import FunctionRefused
 from tests.waiting import eventually
@@ -146,7 +146,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, uploaded: Call) 
         ("users.csv", b"", "it is empty"),
         ("users.csv", b"x" * 100_000, "its first line is longer than 64 KiB"),
         ("users.csv", b",,\n1,2,3\n", "has no header"),
-        ("users.doc", b"a,b\n1,2\n", "ends with .csv, .tsv, .jsonl, .ndjson, .txt"),
+        ("users.doc", b"a,b\n1,2\n", "must end with .csv, .tsv, .jsonl, .ndjson, .txt"),
         ("users.jsonl", b"[1]\n", "the first line is not a JSON object"),
         ("users.csv", b'user_id,"name\nA"\n', "the header has a quote that does not close on its line"),
         ("users.csv", b"user_id,name\rm1,A\rm2,B\r", "its lines end with CR alone"),
@@ -167,7 +167,7 @@ def test_an_audience_that_is_too_large_is_refused_before_it_is_sent(stack: Stack
     answer = connection.getresponse()
 
     assert answer.status == 413
-    assert "files of up to 5 GiB" in json.loads(answer.read())["detail"]
+    assert "accepts files of up to 5 GiB" in json.loads(answer.read())["detail"]
     connection.close()
 
 
@@ -184,9 +184,9 @@ def test_an_audience_that_is_too_large_is_refused_before_it_is_sent(stack: Stack
 def test_format_delimiter_and_target_are_guessed(
     name: str, content: str, audience: dict[str, str], columns: list[str]
 ) -> None:
-    look = look_at(name, content.encode())
+    beginning = read_beginning(name, content.encode())
 
-    assert (look.audience, look.columns) == (audience, columns)
+    assert (beginning.audience, beginning.columns) == (audience, columns)
 
 
 @pytest.mark.parametrize(
@@ -203,33 +203,33 @@ def test_format_delimiter_and_target_are_guessed(
     ],
 )
 def test_a_first_line_that_looks_like_an_id_is_told_from_a_header(content: str, has_header: bool) -> None:
-    assert look_at("a.csv", content.encode()).has_header is has_header
+    assert read_beginning("a.csv", content.encode()).has_header is has_header
 
 
 def test_a_bad_row_of_json_lines_affects_no_other_one() -> None:
-    look = look_at("a.jsonl", b'{"id": "1", "n": ["x"]}\nnot JSON\n\n[3]\n{"id": 40, "n": "D"}\n')
+    beginning = read_beginning("a.jsonl", b'{"id": "1", "n": ["x"]}\nnot JSON\n\n[3]\n{"id": 40, "n": "D"}\n')
 
-    assert (look.columns, look.rows) == (["id", "n"], [["1", '["x"]'], ["40", "D"]])
-    assert look.faults == ["line 2 is not JSON", "line 4 is not a JSON object"]
+    assert (beginning.columns, beginning.rows) == (["id", "n"], [["1", '["x"]'], ["40", "D"]])
+    assert beginning.faults == ["line 2 is not JSON", "line 4 is not a JSON object"]
 
 
 def test_the_first_rows_of_a_csv_are_those_that_a_campaign_reads() -> None:
     content = b'id,n\n1,"a ""b"""\n3,"line\nbreak"\n4,"unclosed\n5,ok\n'
 
-    look = look_at("a.csv", content)
+    beginning = read_beginning("a.csv", content)
 
-    assert look.rows == [["1", 'a "b"'], ["5", "ok"]]
+    assert beginning.rows == [["1", 'a "b"'], ["5", "ok"]]
     quote = "has a quote that does not close on its line"
-    assert (look.faults[0], look.faults[2]) == (f"line 3 {quote}", f"line 5 {quote}")
-    assert look.faults[1].startswith("line 4 has ")
+    assert (beginning.faults[0], beginning.faults[2]) == (f"line 3 {quote}", f"line 5 {quote}")
+    assert beginning.faults[1].startswith("line 4 has ")
 
 
 def test_the_first_rows_are_those_of_a_file_that_goes_on() -> None:
     content = "user_id,name\n" + "1,你好\n" * 20_000  # the look ends within a character
 
-    assert look_at("a.csv", content.encode()).rows == [["1", "你好"]] * 5
-    with pytest.raises(Unusable):
-        look_at("a.csv", content.encode("gbk"))
+    assert read_beginning("a.csv", content.encode()).rows == [["1", "你好"]] * 5
+    with pytest.raises(UnusableAudience):
+        read_beginning("a.csv", content.encode("gbk"))
 
 
 # --- Before the start
@@ -439,7 +439,7 @@ class Function:
     def __init__(self, *answers: dict[str, Any] | None) -> None:
         self.answers, self.asked = list(answers), 0
 
-    def ask(self, _: str, path: str, __: Any = None) -> tuple[int, dict[str, Any]]:
+    def request(self, _: str, path: str, __: Any = None) -> tuple[int, dict[str, Any]]:
         self.asked += 1
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:

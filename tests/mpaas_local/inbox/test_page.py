@@ -661,7 +661,7 @@ def test_what_is_no_audience_or_has_no_header_is_told_on_the_page(page: Page) ->
     page.goto("/#/new-campaign")
 
     drop(page, "x", "users.xlsx")
-    expect(page.get_by_role("alert")).to_contain_text("the name of an audience ends with .csv")
+    expect(page.get_by_role("alert")).to_contain_text("the name of an audience must end with .csv")
 
     drop(page, "user-1\nuser-2\n")
     expect(page.get_by_role("alert")).to_contain_text("The first line, user-1, looks like an id")

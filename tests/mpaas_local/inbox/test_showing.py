@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_local.inbox.copies import copies_of
-from mpaas_local.inbox.showing import message_of_parameters, shown
+from mpaas_local.inbox.showing import message_of_parameters, view_of
 from mpaas_push import PushMessage
 from mpaas_push.message.advice import text_length
 from mpaas_push.message.constraints.clock import CHINA
@@ -34,7 +34,7 @@ def milliseconds(moment: datetime) -> int:
 
 @given(title=st.text(min_size=1, max_size=100), content=st.text(min_size=1, max_size=300))
 def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title: str, content: str) -> None:
-    found = shown(MESSAGE | {"title": title, "content": content})
+    found = view_of(MESSAGE | {"title": title, "content": content})
     if not found["valid"]:  # such as an unpaired surrogate
         return
     for each in found["channels"]:
@@ -54,7 +54,7 @@ def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title
 
 
 def test_a_data_message_is_shown_at_its_vendor_alone() -> None:
-    found = shown(MESSAGE | {"transparentMessagePayload": {"hms": {"sync": "orders"}, "fcm": {"n": 1}}})
+    found = view_of(MESSAGE | {"transparentMessagePayload": {"hms": {"sync": "orders"}, "fcm": {"n": 1}}})
 
     assert {each["name"]: each["transparent"] for each in found["channels"] if each["transparent"]} == {
         "hms": {"sync": "orders"},
@@ -72,7 +72,7 @@ def test_a_data_message_is_shown_at_its_vendor_alone() -> None:
     ],
 )
 def test_titles_are_cut_where_the_page_says(channel: str, text: str, visible: str) -> None:
-    (found,) = [each for each in shown(MESSAGE | {"title": text})["channels"] if each["name"] == channel]
+    (found,) = [each for each in view_of(MESSAGE | {"title": text})["channels"] if each["name"] == channel]
 
     assert found["title"]["shown"] == visible
 
@@ -90,7 +90,7 @@ def test_a_loop_goes_out_on_its_days_in_china_time(kind: int, values: list[int],
         "time": "13:30:00",
     }
 
-    found = shown(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
+    found = view_of(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
 
     assert found == [f"2026-03-0{day}T13:30:00+08:00" for day in days]
 
@@ -104,7 +104,7 @@ def test_what_was_due_today_before_now_is_over() -> None:
         "time": "11:00:00",
     }
 
-    found = shown(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
+    found = view_of(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
 
     assert found == ["2026-03-03T11:00:00+08:00"]
 
@@ -113,12 +113,12 @@ def test_a_timed_push_goes_out_once() -> None:
     later = MONDAY + timedelta(hours=5)
     message = MESSAGE | {"strategyType": 1, "strategyContent": {"fixedTime": milliseconds(later)}}
 
-    assert shown(message, at=MONDAY)["occurrences"] == [later.isoformat()]
+    assert view_of(message, at=MONDAY)["occurrences"] == [later.isoformat()]
 
 
 @pytest.mark.parametrize("data", [{}, {"title": 7}, MESSAGE | {"titel": "x"}, [], "x", None])
 def test_what_is_no_message_says_why(data: Any) -> None:
-    found = shown(data)
+    found = view_of(data)
 
     assert found["valid"] is False
     assert found["faults"]
@@ -129,7 +129,7 @@ def test_any_parameters_can_be_written_as_a_message(parameters: dict[str, str]) 
     message = message_of_parameters(parameters)
 
     assert isinstance(message, dict)
-    shown(message)
+    view_of(message)
     copies_of(message, "http://127.0.0.1:1", "http://127.0.0.1:2")
 
 
