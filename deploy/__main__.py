@@ -60,23 +60,23 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         print(f"note: could not check for functions that {stage.descriptor.name} no longer has: {error}")
     findings = preflight(stage)
     for text in findings.missing:
-        print(f"missing: {text}")
+        print(f"fix first: {text}")
     for what in findings.unverified:
         print(f"note: could not check whether {what} exists")
-    around, uncompared = surroundings(stage)
+    external, uncompared = surroundings(stage)
     if planned:
         print_differences(planned)
         changes = "1 change" if len(planned) == 1 else f"{len(planned)} changes"
         print(f"make deploy STAGE={stage.name} would make {changes}")
-    if around:
-        print_differences(around)
+    if external:
+        print_differences(external)
         print(
             "not changed by make deploy: make prepare changes queues,"
             " an administrator changes role and EventBridge"
         )
     for what in uncompared:
         print(f"note: could not compare {what}")
-    if not planned and not around and not findings.missing:
+    if not planned and not external and not findings.missing:
         complete = orphans_checked and not findings.unverified and not uncompared
         print("nothing would change" + ("" if complete else " in the parts that could be read"))
     return 0

@@ -178,14 +178,14 @@ def _repair(
     differing: Sequence[Difference], stage: Stage, cloud: Cloud, serverless: Serverless
 ) -> list[Difference]:
     """Deploy skipped triggers of existing functions one by one; return the remaining differences."""
-    _release_instances(differing, cloud)
+    _delete_undescribed_instances(differing, cloud)
     functions = {function.function_name: (name, function) for name, function in stage.functions.items()}
     missing = {difference.function for difference in differing if difference.what == "function"}
     trigger_differences = [
         difference for difference in differing if difference.trigger and difference.function not in missing
     ]
     if any(difference.change == "add" for difference in trigger_differences):
-        _release_uploads(stage, cloud)
+        _delete_orphaned_upload_triggers(stage, cloud)
     for name, trigger in dict.fromkeys(
         (difference.function, difference.trigger) for difference in trigger_differences if difference.trigger
     ):
@@ -206,8 +206,8 @@ def _repair(
     return list(differences(stage.plans(), cloud))
 
 
-def _release_instances(differing: Sequence[Difference], cloud: Cloud) -> None:
-    """Release instances that are kept warm contrary to the descriptor; the component does not."""
+def _delete_undescribed_instances(differing: Sequence[Difference], cloud: Cloud) -> None:
+    """Stop keeping instances warm that the descriptor does not have; the component keeps them."""
     for difference in differing:
         if difference.change != "remove":
             continue
@@ -219,7 +219,7 @@ def _release_instances(differing: Sequence[Difference], cloud: Cloud) -> None:
             print(f"removing the scalingConfig of {difference.function}, which the descriptor lacks")
 
 
-def _release_uploads(stage: Stage, cloud: Cloud) -> None:
+def _delete_orphaned_upload_triggers(stage: Stage, cloud: Cloud) -> None:
     """Delete the OSS triggers of orphaned functions, since OSS refuses a second one for the same uploads."""
     sources = {trigger.source_arn for trigger in stage.uploads}
     with suppress(CloudRefused):  # reported when those functions are deleted

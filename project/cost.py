@@ -100,7 +100,7 @@ class PushSource:
         queue: Whether they come from an MNS queue.
         topic: Whether they come from an MNS topic.
         stream: Whether an event stream delivers them.
-        answered: Whether the invocation responds to a client.
+        responds: Whether the invocation responds to a client.
     """
 
     function: str
@@ -109,7 +109,7 @@ class PushSource:
     queue: bool = False
     topic: bool = False
     stream: bool = False
-    answered: bool = False
+    responds: bool = False
 
 
 def push_sources(functions: Mapping[str, FunctionProperties], assumed: Assumptions) -> Iterator[PushSource]:
@@ -133,7 +133,7 @@ def _push_source(name: str, trigger: Trigger, assumed: Assumptions) -> PushSourc
     source = PushSource(function=name, trigger=trigger.trigger_name)
     match trigger:
         case Http():
-            return replace(source, pushes=max(1, assumed.a_request), answered=True)
+            return replace(source, pushes=max(1, assumed.a_request), responds=True)
         case Topic():
             return replace(source, topic=True)
         case EventBridge(trigger_config=config) if trigger.is_stream:
@@ -147,7 +147,7 @@ def _push_source(name: str, trigger: Trigger, assumed: Assumptions) -> PushSourc
 def costs(
     source: PushSource, function: FunctionProperties, pushes: int, assumed: Assumptions, prices: PushPrices
 ) -> dict[str, float]:
-    """Return what pushes cost in USD, by service."""
+    """Return the cost of a number of pushes in USD, by service."""
     requests_each = max(1, ceil(assumed.targets / TARGETS_PER_REQUEST))
     requests, calls = pushes * requests_each, pushes / source.pushes
     units = compute_units(
@@ -159,7 +159,7 @@ def costs(
     )
     mns_requests = assumed.mns_requests if source.queue else 2 if source.topic else 0  # published, pushed
     logged = requests * assumed.log_bytes + calls * assumed.log_bytes_call
-    sent = requests * assumed.request_bytes + (calls * assumed.answer_bytes if source.answered else 0)
+    sent = requests * assumed.request_bytes + (calls * assumed.answer_bytes if source.responds else 0)
     return {
         "Function Compute": units / MILLION * prices.million_cu,
         "MNS": pushes * mns_requests / MILLION * prices.million_mns_requests,
@@ -231,7 +231,7 @@ def _cost(options: argparse.Namespace) -> int:
     table = Table(box=None, pad_edge=False, show_edge=False)
     services = ["Function Compute", "MNS", "EventBridge", "Log Service", "egress"]
     table.add_column(f"{options.pushes:,} pushes by", no_wrap=True)
-    table.add_column("an invocation", justify="right")
+    table.add_column("per invocation", justify="right")
     for service in (*services, "USD"):
         table.add_column(service, justify="right")
     for source in push_sources(functions, assumed):

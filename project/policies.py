@@ -172,8 +172,8 @@ def function_faults(document: Any) -> Iterator[Fault]:
                 if action not in FUNCTION_ACTIONS and action not in CAMPAIGN_ACTIONS:
                     yield Fault(f"{at}.Action.{index}", f"{action} is not needed by the functions: remove it")
             yield from _width_faults(statement, at)
-    if lacking := sorted(FUNCTION_ACTIONS - allowed):
-        yield Fault("Statement", f"the functions need {', '.join(lacking)}")
+    if missing := sorted(FUNCTION_ACTIONS - allowed):
+        yield Fault("Statement", f"the functions need {', '.join(missing)}")
 
 
 def _width_faults(statement: _Statement, at: str) -> Iterator[Fault]:
@@ -241,18 +241,18 @@ def deployer_faults(document: Any) -> Iterator[Fault]:
     if not isinstance(policy, _Policy):
         yield from policy
         return
-    lacking = {(pattern, action) for pattern, actions in DEPLOYMENT_ACTIONS.items() for action in actions}
+    missing = {(pattern, action) for pattern, actions in DEPLOYMENT_ACTIONS.items() for action in actions}
     unguarded = set(_NOT_ANONYMOUS)
     for at, statement in policy.statements_by_path():
         if statement.effect == "Allow":
-            lacking -= _allowed_deployment_actions(statement)
+            missing -= _allowed_deployment_actions(statement)
             yield from _breadth_faults(statement, at)
         else:
             if statement.condition == _ANONYMOUS and "*" in statement.resource:
                 unguarded -= set(statement.action)
             yield from _denials(statement, at, _ALL_DEPLOYMENT_ACTIONS, "a deployment calls")
-    if lacking:
-        names = sorted({action for _, action in lacking})
+    if missing:
+        names = sorted({action for _, action in missing})
         yield Fault("Statement", f"a deployment needs {', '.join(names)}")
     if unguarded:
         yield Fault(

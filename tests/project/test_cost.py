@@ -75,7 +75,7 @@ def test_each_service_has_its_price() -> None:
     assert cost(QUEUE, replace(FREE, million_stream_messages=1e6))["EventBridge"] == million
     assert cost(QUEUE, replace(FREE, log_gb=1e9))["Log Service"] == million * 400 + 10_000 * 1000
     assert cost(QUEUE, replace(FREE, egress_gb=1e9))["egress"] == million * 2000
-    http = PushSource(function="http_push", trigger="http", answered=True)
+    http = PushSource(function="http_push", trigger="http", responds=True)
     assert cost(http, replace(FREE, egress_gb=1e9))["egress"] == million * 2500
     assert sum(cost(QUEUE, FREE).values()) == 0
 
