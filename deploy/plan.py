@@ -132,11 +132,11 @@ def _function_differences(function: FunctionPlan, cloud: Cloud) -> Iterator[Diff
     if deployed is None:
         yield Difference(function=name, what="function", change="add", after=desired.description)
         for trigger in desired.triggers:
-            yield _added(name, trigger)
+            yield _addition(name, trigger)
         return
     yield from _code_differences(function, cloud)
     if (before := _layers(deployed)) != desired.layers:
-        yield _changed(name, "layer", ", ".join(before) or None, ", ".join(desired.layers))
+        yield _change(name, "layer", ", ".join(before) or None, ", ".join(desired.layers))
     described = _by_api_names(desired)
     for key, value in described.items():
         if key not in NOT_COMPARED:
@@ -165,7 +165,7 @@ def _by_api_names(model: Strict) -> dict[str, Any]:
 
 def _enabled(key: str, function: Mapping[str, Any]) -> Any:
     """Return a property of a function in the cloud; None if it has only defaults."""
-    value = _normalized(function.get(key))
+    value = _normalize(function.get(key))
     return value if any(jmespath.search(member, value) for member in ENABLED_BY[key]) else None
 
 
@@ -187,14 +187,14 @@ def _code_differences(function: FunctionPlan, cloud: Cloud) -> Iterator[Differen
 
 def _value_differences(name: str, what: str, before: Any, after: Any) -> Iterator[Difference]:
     """Compare values recursively while both are objects: one difference per leaf."""
-    before, after = _normalized(before), _normalized(after)
+    before, after = _normalize(before), _normalize(after)
     if before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             yield from _value_differences(name, f"{what}.{key}", before.get(key), after.get(key))
         return
-    yield _changed(name, what, _text(before), _text(after))
+    yield _change(name, what, _text(before), _text(after))
 
 
 def _environment_differences(
@@ -204,7 +204,7 @@ def _environment_differences(
         if before.get(key, "") == after.get(key, ""):
             continue
         secret = any(is_secret(key, values.get(key, "")) for values in (before, after))
-        difference = _changed(name, f"environmentVariables.{key}", before.get(key), after.get(key))
+        difference = _change(name, f"environmentVariables.{key}", before.get(key), after.get(key))
         yield (
             Difference(function=name, what=difference.what, change=difference.change)
             if secret
@@ -215,13 +215,15 @@ def _environment_differences(
 def _instance_differences(name: str, desired: ProvisionConfig | None, cloud: Cloud) -> Iterator[Difference]:
     """Compare the instances that are kept warm; `scalingConfig`, the alternative, is never described."""
     after = _by_api_names(desired) if desired else {}
-    before = _kept(cloud.provision_config(name), PROVISION, after)
+    before = _warm_members(cloud.provision_config(name), PROVISION, after)
     yield from _value_differences(name, "provisionConfig", before, after)
     if not desired:
-        yield from _value_differences(name, "scalingConfig", _kept(cloud.scaling_config(name), SCALING), None)
+        yield from _value_differences(
+            name, "scalingConfig", _warm_members(cloud.scaling_config(name), SCALING), None
+        )
 
 
-def _kept(
+def _warm_members(
     config: Mapping[str, Any] | None, members: Sequence[str], more: Iterable[str] = ()
 ) -> dict[str, Any] | None:
     """Return members of a configuration; None if no `members` value keeps an instance.
@@ -243,7 +245,7 @@ def _trigger_differences(
     for trigger, described in by_name.items():
         before = deployed.get(trigger)
         if before is None:
-            yield _added(name, described)
+            yield _addition(name, described)
             continue
         after = _by_api_names(described)
         # The cloud adds keys next to the configuration; within it, null and empty mean not set.
@@ -257,13 +259,13 @@ def _trigger_differences(
         )
 
 
-def _added(name: str, trigger: Trigger) -> Difference:
+def _addition(name: str, trigger: Trigger) -> Difference:
     return Difference(
         function=name, what=f"trigger {trigger.trigger_name}", change="add", after=trigger.trigger_type
     )
 
 
-def _changed(name: str, what: str, before: str | None, after: str | None) -> Difference:
+def _change(name: str, what: str, before: str | None, after: str | None) -> Difference:
     change: Change = "change"
     if before is None:
         change = "add"
@@ -279,13 +281,13 @@ def _only_known(deployed: Mapping[str, Any], described: Mapping[str, Any]) -> di
 _SETS = {"methods", "events"}
 
 
-def _normalized(value: Any, key: str = "") -> Any:
+def _normalize(value: Any, key: str = "") -> Any:
     """Return a value without nulls, empty objects and insignificant order."""
     if isinstance(value, dict):
-        parts = {name: _normalized(part, name) for name, part in value.items()}
+        parts = {name: _normalize(part, name) for name, part in value.items()}
         return {name: part for name, part in parts.items() if part not in (None, "")} or None
     if isinstance(value, (list, tuple)):
-        items = [_normalized(part) for part in value]
+        items = [_normalize(part) for part in value]
         return (sorted(items) if key in _SETS else items) or None
     if isinstance(value, str) and key in ("eventRuleFilterPattern", "payload"):
         return _compact(value)

@@ -36,7 +36,7 @@ class _Existence(_Response):
     exists: bool
 
 
-def _parsed(text: Any) -> Any:
+def _parse_json(text: Any) -> Any:
     return json.loads(text) if isinstance(text, str) else text
 
 
@@ -59,7 +59,7 @@ class _Trust(_Response):
 
 
 class _Role(_Response):
-    assume_role_policy_document: Annotated[_Trust | None, BeforeValidator(_parsed)] = None
+    assume_role_policy_document: Annotated[_Trust | None, BeforeValidator(_parse_json)] = None
 
 
 class _RoleResponse(_Response):
@@ -79,7 +79,7 @@ class _AttachedResponse(_Response):
 
 
 class _PolicyVersion(_Response):
-    policy_document: Annotated[dict[str, Any], BeforeValidator(_parsed)]
+    policy_document: Annotated[dict[str, Any], BeforeValidator(_parse_json)]
 
 
 class _PolicyResponse(_Response):

@@ -114,17 +114,17 @@ class Descriptor:
 
     def __init__(self, path: Path) -> None:
         self.file = path.name
-        document = dict(_mapping(path))
+        document = dict(_read_mapping(path))
         if base := document.pop("extend", None):
             base_path = path.parent / str(base)
             if base_path not in path.parent.iterdir():
                 raise DescriptorError(self.file, [Fault("extend", f"{base} does not exist")])
-            extended = _mapping(base_path)
+            extended = _read_mapping(base_path)
             if "extend" in extended:
                 raise DescriptorError(
                     self.file, [Fault("extend", f"{base} itself extends a file: extend that one instead")]
                 )
-            document = _merged(extended, document)
+            document = _merge(extended, document)
         try:
             self.frame = Frame.model_validate(document)
         except ValidationError as error:
@@ -177,7 +177,7 @@ class Descriptor:
                 self.file, [Fault(path, f"the template {described.extend.name!r} does not exist")]
             )
         kept = {key: value for key, value in template.items() if key not in described.extend.ignore}
-        merged: dict[str, Any] = _merged(kept, described.props)
+        merged: dict[str, Any] = _merge(kept, described.props)
         return merged
 
     def at_origin(self, fault: Fault) -> Fault:
@@ -216,25 +216,25 @@ def read_yaml(path: Path) -> Any:
         DescriptorError: the file cannot be read.
     """
     try:
-        return _parsed(path.read_text("utf-8"))
+        return _parse(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = f"cannot be read: {' '.join(str(error).split())}"
         raise DescriptorError(path.name, [Fault("", reason)]) from None
 
 
 # Overlays share their base, and PyYAML is slow. Its fast loader is not used: deep nesting crashes Python.
-_parsed = lru_cache(maxsize=8)(yaml_text.read_yaml)
+_parse = lru_cache(maxsize=8)(yaml_text.read_yaml)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path) -> dict[str, Any]:
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise DescriptorError(path.name, [Fault("", "must be a map with `resources`")])
     return document
 
 
-def _merged(base: Any, over: Any) -> Any:
+def _merge(base: Any, over: Any) -> Any:
     """Merge maps deeply; replace anything else, including lists."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
-    return base | {key: _merged(base.get(key), value) for key, value in over.items()}
+    return base | {key: _merge(base.get(key), value) for key, value in over.items()}

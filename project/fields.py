@@ -50,13 +50,13 @@ class Pascal(Strict):
 def like(pattern: str, example: str) -> AfterValidator:
     """Return a validator that accepts strings of a pattern; its error shows an example."""
 
-    def checked(text: str) -> str:
+    def validate(text: str) -> str:
         if not re.fullmatch(pattern, text):
             shown = f"is {text!r}; " if len(text) < _LONGEST_SHOWN else ""
             raise ValueError(f"{shown}must be {example}")
         return text
 
-    return AfterValidator(checked)
+    return AfterValidator(validate)
 
 
 _LONGEST_SHOWN = 100
@@ -65,13 +65,13 @@ _LONGEST_SHOWN = 100
 def _one_of(known: Collection[str], what: str) -> AfterValidator:
     """Return a validator that accepts known strings; its error suggests the nearest."""
 
-    def checked(text: str) -> str:
+    def validate(text: str) -> str:
         if text not in known:
             near = get_close_matches(text, known, 1)
             raise ValueError(f"{text!r} is not {what}{f'; did you mean {near[0]}?' if near else ''}")
         return text
 
-    return AfterValidator(checked)
+    return AfterValidator(validate)
 
 
 OSS_EVENTS: Mapping[str, frozenset[str]] = {

@@ -137,14 +137,14 @@ def _files(folder: Path, name: str, trigger: str) -> Mapping[str, str]:
     except OSError:
         raise Misconfigured(f"nothing was created: {code}, the code to copy, does not exist") from None
     if trigger == "event":
-        files[f"functions/{name}/rules.yaml"] = _filled("rules.yaml", name)
+        files[f"functions/{name}/rules.yaml"] = _fill("rules.yaml", name)
     files[f"tests/functions/test_{name}.py"] = TEST.replace("NAME", name)
-    files[f"tests/functions/{name}.json"] = _filled(f"{trigger}.json", name)
-    files[str(check_file(name))] = _filled(f"{trigger}.smoke.json", name)
+    files[f"tests/functions/{name}.json"] = _fill(f"{trigger}.json", name)
+    files[str(check_file(name))] = _fill(f"{trigger}.smoke.json", name)
     return files
 
 
-def _filled(template: str, name: str) -> str:
+def _fill(template: str, name: str) -> str:
     """Return the text of a template, with the name and the current time inserted."""
     moment = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = (TEMPLATES / template).read_text("utf-8")
@@ -178,7 +178,7 @@ def _with_function(path: Path, name: str, trigger: str) -> str:
         f"    functionName: {_deployed_name(name)}\n"
         f"    description: Pushes sent for {TRIGGERS[trigger][1]}\n"
         f"    code: ./functions/{name}\n"
-        f"    triggers:\n" + indent(_filled(f"{trigger}.yaml", name), "      ")
+        f"    triggers:\n" + indent(_fill(f"{trigger}.yaml", name), "      ")
     )
     added = indent(entry, margin)
     if at and not lines[at - 1].endswith("\n"):

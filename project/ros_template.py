@@ -123,8 +123,8 @@ class _Template:
     def document(self) -> dict[str, Any]:
         functions = [*self._functions.values(), *self._optional.values()]
         self._identifiers = {
-            **{f"queues/{name}": _id(self._marked(name), "Queue") for name in sorted(mns_queues(functions))},
-            **{f"topics/{name}": _id(self._marked(name), "Topic") for name in sorted(mns_topics(functions))},
+            **{f"queues/{name}": _id(self._unmark(name), "Queue") for name in sorted(mns_queues(functions))},
+            **{f"topics/{name}": _id(self._unmark(name), "Topic") for name in sorted(mns_topics(functions))},
         }
         self._role = functions[0].role
         self._add_shared(functions)
@@ -309,7 +309,7 @@ class _Template:
 
     # --- Values
 
-    def _marked(self, text: str) -> str:
+    def _unmark(self, text: str) -> str:
         """Replace each marker with `${Parameter}`."""
         for setting, marker in self._markers.items():
             text = text.replace(marker, f"${{{self._parameter(setting)}}}")
@@ -326,7 +326,7 @@ class _Template:
     def _ros_text(self, value: str) -> Any:
         if value in {_LAYER, self._role}:
             return {"Fn::GetAtt": ["Layer", "LayerVersionArn"] if value == _LAYER else ["Role", "Arn"]}
-        text = self._marked(value)
+        text = self._unmark(value)
         if whole := re.fullmatch(r"\$\{([^}]+)\}", text):
             return {"Ref": whole[1]}
         return {"Fn::Sub": text} if "${" in text else text
@@ -427,12 +427,12 @@ def _differences(written: Any, generated: Any, path: str) -> Iterator[Fault]:
     elif type(written) is not type(generated) or written != generated:
         # Keep a password that is in a descriptor by mistake out of logs.
         hidden = path.startswith("Parameters.") or ".EnvironmentVariables." in path
-        actual, expected = (_shown(value, hidden=hidden) for value in (written, generated))
+        actual, expected = (_show(value, hidden=hidden) for value in (written, generated))
         difference = "differs" if actual == expected else f"is {actual}, should be {expected}"
         yield Fault(path, f"{difference}: run make template")
 
 
-def _shown(value: Any, *, hidden: bool) -> str:
+def _show(value: Any, *, hidden: bool) -> str:
     if value is None:
         return "missing"
     if hidden or isinstance(value, dict | list):

@@ -84,7 +84,7 @@ class Http(_Trigger):
 # --- timer
 
 
-def _checked_cron(expression: str) -> str:
+def _validate_cron(expression: str) -> str:
     next_tick(expression, datetime(2025, 1, 1, tzinfo=timezone.utc))
     return expression
 
@@ -92,7 +92,7 @@ def _checked_cron(expression: str) -> str:
 class TimerConfig(Strict):
     """The schedule, and the payload of each event (fc-runtime.md: Timer trigger)."""
 
-    cron_expression: Annotated[str, AfterValidator(_checked_cron)]
+    cron_expression: Annotated[str, AfterValidator(_validate_cron)]
     enable: bool = True
     payload: str = ""
 
