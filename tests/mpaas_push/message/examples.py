@@ -1,6 +1,6 @@
-"""Valid sample messages, as plain dicts in the names of the official page.
+"""Valid sample messages, as plain dicts with the names of the official page.
 
-Each call makes a new dict, so a test may change what it gets. All hold at the moment `NOW`.
+Each call returns a new dict, which a test may change. All are valid at the moment `NOW`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MESSAGE: dict[str, Any] = {
     "targets": ["u"],
     "expiredSeconds": 60,
 }
-"""A message of one target for tests of something else; not to be changed."""
+"""A message with one target, for tests in which its content does not matter; not to be changed."""
 
 
 def clock() -> datetime:
@@ -46,7 +46,7 @@ def ms(moment: datetime) -> int:
 
 
 def minimal() -> dict[str, Any]:
-    """Only what every message needs."""
+    """Only the required fields."""
     return {
         "taskName": "order-shipped",
         "title": "Your order is on its way",
@@ -58,7 +58,7 @@ def minimal() -> dict[str, Any]:
 
 
 def with_targets(*targets: str) -> dict[str, Any]:
-    """The minimal message, addressed by target ids alone."""
+    """The minimal message, addressed only by target ids."""
     message = minimal()
     del message["targetMsgkey"]
     return message | {"targets": list(targets or ("user-4711", "user-4712"))}
@@ -75,7 +75,7 @@ def loop() -> dict[str, Any]:
 
 
 def everything() -> dict[str, Any]:
-    """Every one of the 34 parameters; JSON parameters as objects."""
+    """All 34 parameters; JSON parameters as objects."""
     return minimal() | {
         "appId": "ONEX570DA89211721",
         "workspaceId": "default",

@@ -32,7 +32,7 @@ def advice(**change: Any) -> list[Advice]:
 
 
 def about(rule: str, channel: str | None = None, **change: Any) -> list[Advice]:
-    return [found for found in advice(**change) if found.rule == rule and found.channel == channel]
+    return [warning for warning in advice(**change) if warning.rule == rule and warning.channel == channel]
 
 
 @pytest.mark.parametrize(("name", "label", "delivery_type", "title", "content", "wide"), LIMITS)
@@ -62,18 +62,19 @@ def test_text_over_a_channels_limit_is_reported_with_limit_and_length(
         ({"deliveryType": 7}, {"harmonyos"}),
     ],
 )
-def test_delivery_and_notify_type_say_which_channels_are_reachable(
+def test_delivery_and_notify_type_determine_the_reachable_channels(
     change: dict[str, Any], names: set[str]
 ) -> None:
     assert {channel.name for channel in reachable_channels(message(**change))} == names
 
 
-def test_a_push_to_a_user_is_judged_for_every_channel() -> None:
-    found = {one.channel for one in advice(title="x" * 61) if one.rule == "channel-title-length"}
-    assert found == {name for name, *_ in LIMITS}
+def test_push_to_a_user_is_checked_for_every_channel() -> None:
+    warnings = advice(title="x" * 61)
+    channels = {warning.channel for warning in warnings if warning.rule == "channel-title-length"}
+    assert channels == {name for name, *_ in LIMITS}
 
 
-def test_an_ios_banner_shows_less_than_the_channel_takes() -> None:
+def test_ios_banner_shows_less_than_the_channel_accepts() -> None:
     assert about("channel-banner-length", "ios", content="推" * 31) == []
     [warning] = about("channel-banner-length", "ios", content="推" * 32)
     assert (warning.limit, warning.actual) == (62, 64)
@@ -81,7 +82,7 @@ def test_an_ios_banner_shows_less_than_the_channel_takes() -> None:
     assert about("channel-content-length", "ios", content="推" * 56)
 
 
-def test_the_size_of_a_message_is_counted_in_bytes_of_utf8() -> None:
+def test_message_size_is_counted_in_utf8_bytes() -> None:
     rest = payload_bytes(message(content="x")) - 1
     assert about("payload-size", content="x" * (2048 - rest)) == []
     [warning] = about("payload-size", content="x" * (2048 - rest + 1))
@@ -93,7 +94,7 @@ def test_the_size_of_a_message_is_counted_in_bytes_of_utf8() -> None:
     assert payload_bytes(message(content="x", uri="a:b", imageUrls={})) == rest + 1 + 3
 
 
-def test_the_size_limit_of_android_and_ios_is_not_applied_to_harmonyos() -> None:
+def test_size_limit_of_android_and_ios_does_not_apply_to_harmonyos() -> None:
     assert about("payload-size", content="x" * 3000, deliveryType=7) == []
 
 
@@ -110,7 +111,7 @@ def test_picture_style_shows_two_lines() -> None:
     assert (warning.limit, warning.actual) == (2, 3)
 
 
-def test_picture_style_and_pictures_belong_together() -> None:
+def test_picture_style_and_pictures_require_each_other() -> None:
     pictures = {"defaultUrl": "https://www.example.com/big.png"}
     assert about("style-without-picture", pushStyle=2)
     assert about("style-without-picture", pushStyle=2, imageUrls={})
@@ -118,11 +119,11 @@ def test_picture_style_and_pictures_belong_together() -> None:
     assert advice(pushStyle=2, imageUrls=pictures) == []
 
 
-def test_a_short_plain_message_gets_no_advice() -> None:
+def test_short_plain_message_gets_no_advice() -> None:
     assert advice() == []
 
 
-def test_advice_as_json_has_only_what_is_known() -> None:
+def test_advice_as_json_omits_empty_fields() -> None:
     [warning] = about("channel-title-length", "vivo", deliveryType=1, title="推" * 21)
     assert warning.as_json() == {
         "rule": "channel-title-length",
@@ -135,7 +136,7 @@ def test_advice_as_json_has_only_what_is_known() -> None:
     assert Advice(rule="r", field="f", message="m").as_json() == {"rule": "r", "field": "f", "message": "m"}
 
 
-def test_wide_characters_count_double_only_where_asked() -> None:
+def test_wide_characters_count_double_only_on_request() -> None:
     assert text_length("ab推送。é") == 6
     assert text_length("ab推送。é", 2) == 9
 

@@ -20,7 +20,7 @@ from tests.mpaas_push.message.examples import CHINA, NOW, TODAY, clock, everythi
 RULES = {rule.name: rule for rule in CONSTRAINTS}
 ALL_OFF = {rule.name: Level.OFF for rule in CONSTRAINTS if not rule.certain}
 
-# Rules that no page states, and that reject all the same unless they are switched.
+# Unconfirmed rules that reject unless their level is changed.
 REJECTING = {
     "expired-seconds-max",
     "fixed-time-in-future",
@@ -39,9 +39,9 @@ def looping(**fields: Any) -> dict[str, Any]:
     return {"strategyType": 2, "strategyContent": loop() | fields}
 
 
-# For each rule: changes to the minimal message that break it, with the fields it then names; and changes
-# that come close without breaking it.
-FIRING: list[tuple[str, dict[str, Any], list[str]]] = [
+# For each rule: changes to the minimal message that violate it, with the fields that are reported; and changes
+# that come close without violating it.
+VIOLATIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("one-kind-of-target", {"targetMsgkey": None}, ["targetMsgkey"]),
     ("one-kind-of-target", {"targets": ["user-1"]}, ["targets"]),
     (
@@ -243,7 +243,7 @@ FIRING: list[tuple[str, dict[str, Any], list[str]]] = [
     ("vendor-template-channel", {"vendorTemplate": "P1"}, ["miChannelId"]),
 ]
 
-SILENT: list[tuple[str, dict[str, Any]]] = [
+NEAR_MISSES: list[tuple[str, dict[str, Any]]] = [
     ("one-kind-of-target", {}),
     ("one-kind-of-target", {"targetMsgkey": None, "targets": ["user-1"]}),
     ("targets-distinct", {"targetMsgkey": None, "targets": ["user-1", "user-2", "User-1"]}),
@@ -314,7 +314,7 @@ SILENT: list[tuple[str, dict[str, Any]]] = [
 
 
 def faults_of(rule: Constraint, change: dict[str, Any]) -> list[Fault]:
-    """Judge the changed minimal message by one rule alone."""
+    """Check the changed minimal message against this rule only."""
     message = PushMessage.model_construct(**fields_of(minimal() | change))
     return list(rule.check(message, NOW))
 
@@ -330,29 +330,29 @@ def fields_of(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "fields"), FIRING, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(FIRING)]
+    ("name", "change", "fields"), VIOLATIONS, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(VIOLATIONS)]
 )
-def test_a_broken_rule_names_the_fields_that_break_it(
-    name: str, change: dict[str, Any], fields: list[str]
-) -> None:
+def test_violated_rule_names_the_faulty_fields(name: str, change: dict[str, Any], fields: list[str]) -> None:
     faults = faults_of(RULES[name], change)
     assert [fault.field for fault in faults] == fields
     assert all(fault.message for fault in faults)
 
 
-@pytest.mark.parametrize(("name", "change"), SILENT, ids=[f"{n}-{i}" for i, (n, _) in enumerate(SILENT)])
-def test_a_kept_rule_says_nothing(name: str, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "change"), NEAR_MISSES, ids=[f"{n}-{i}" for i, (n, _) in enumerate(NEAR_MISSES)]
+)
+def test_obeyed_rule_reports_nothing(name: str, change: dict[str, Any]) -> None:
     assert faults_of(RULES[name], change) == []
 
 
 @pytest.mark.parametrize("rule", CONSTRAINTS, ids=lambda rule: rule.name)
-def test_every_rule_has_a_firing_and_a_silent_example(rule: Constraint) -> None:
-    assert any(name == rule.name for name, *_ in FIRING)
-    assert any(name == rule.name for name, _ in SILENT)
+def test_every_rule_has_a_violation_and_a_near_miss(rule: Constraint) -> None:
+    assert any(name == rule.name for name, *_ in VIOLATIONS)
+    assert any(name == rule.name for name, _ in NEAR_MISSES)
 
 
 @pytest.mark.parametrize("rule", CONSTRAINTS, ids=lambda rule: rule.name)
-def test_every_rule_states_its_source_and_fields_that_exist(rule: Constraint) -> None:
+def test_every_rule_states_its_source_and_existing_fields(rule: Constraint) -> None:
     fields = {*PARAMETERS, "targets"}
     strategy = {f"strategyContent.{field.alias}" for field in StrategyContent.model_fields.values()}
     assert rule.source
@@ -368,7 +368,7 @@ def test_by_default_documented_rules_and_a_few_others_reject() -> None:
     assert all(rule.level is Level.ERROR for rule in CONSTRAINTS if rule.certain)
 
 
-def test_a_setting_lets_a_past_time_through_with_a_warning() -> None:
+def test_setting_turns_a_past_time_into_a_warning() -> None:
     past = minimal() | {"strategyType": 1, "strategyContent": {"fixedTime": ms(NOW) - 60_000}}
     with pytest.raises(InvalidMessage, match="is in the past"):
         PushMessage.parse(past, clock=clock)
@@ -377,14 +377,14 @@ def test_a_setting_lets_a_past_time_through_with_a_warning() -> None:
     assert [advice.rule for advice in message.advice(clock=clock, levels=levels)] == ["fixed-time-in-future"]
 
 
-def test_names_of_rules_are_distinct() -> None:
+def test_rule_names_are_distinct() -> None:
     assert len(RULES) == len(CONSTRAINTS)
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "fields"), FIRING, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(FIRING)]
+    ("name", "change", "fields"), VIOLATIONS, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(VIOLATIONS)]
 )
-def test_parse_rejects_by_documented_rules_and_otherwise_as_the_levels_say(
+def test_parse_always_applies_documented_rules_and_other_rules_by_level(
     name: str, change: dict[str, Any], fields: list[str]
 ) -> None:
     rule = RULES[name]
@@ -403,12 +403,12 @@ def test_parse_rejects_by_documented_rules_and_otherwise_as_the_levels_say(
     assert sorted(fault.field for fault in caught.value.faults) == sorted(fields)
 
 
-def test_a_message_with_every_parameter_breaks_no_rule_but_the_one_on_live_activities() -> None:
+def test_message_with_every_parameter_violates_only_the_rule_on_live_activities() -> None:
     message = PushMessage.parse(everything(), clock=clock)
     assert {advice.rule for advice in message.advice(clock=clock)} == {"live-activity-parameters"}
 
 
-def test_the_day_begins_at_midnight_in_china_whatever_zone_the_clock_has() -> None:
+def test_day_begins_at_midnight_in_china_regardless_of_the_clocks_time_zone() -> None:
     def just_after_midnight_in_china() -> datetime:
         return datetime(2026, 11, 22, 16, 0, 1, tzinfo=timezone.utc)
 
@@ -419,7 +419,7 @@ def test_the_day_begins_at_midnight_in_china_whatever_zone_the_clock_has() -> No
         PushMessage.parse(data, clock=just_after_midnight_in_china)
 
 
-def test_times_given_in_seconds_are_recognised() -> None:
+def test_time_in_seconds_is_recognised() -> None:
     with pytest.raises(InvalidMessage, match="looks like seconds, not milliseconds"):
         PushMessage.parse(minimal() | looping(startTime=int(TODAY.timestamp())), clock=clock)
 
@@ -435,7 +435,7 @@ def test_levels_are_read_from_the_setting() -> None:
     assert parse_levels(" expired-seconds-max = warning ,") == {"expired-seconds-max": Level.WARNING}
 
 
-def test_unsure_stands_for_every_rule_without_a_page_and_a_named_rule_wins() -> None:
+def test_unsure_means_every_rule_that_warns_and_a_named_rule_takes_precedence() -> None:
     levels = parse_levels("uri-form=off,unsure=error")
     assert levels.pop("uri-form") is Level.OFF
     assert set(levels.values()) == {Level.ERROR}
@@ -452,6 +452,6 @@ def test_unsure_stands_for_every_rule_without_a_page_and_a_named_rule_wins() -> 
         ("uri-form=off,uri-form=error", "rule `uri-form` is named twice"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_what_is_allowed(text: str, reason: str) -> None:
+def test_invalid_setting_is_refused_with_the_allowed_values(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_levels(text)

@@ -47,42 +47,42 @@ def snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
-def fault(**change: Any) -> Fault:
+def only_fault(**change: Any) -> Fault:
     """The only fault of the minimal message with a change."""
-    [only] = faults(minimal() | change)
-    return only
+    [fault] = faults(minimal() | change)
+    return fault
 
 
-# --- What is taken -------------------------------------------------------------------------------------
+# --- Accepted messages ---------------------------------------------------------------------------------
 
 
-def test_minimal_message_has_style_zero_and_nothing_else_that_was_not_given() -> None:
+def test_minimal_message_adds_only_push_style_zero() -> None:
     message = PushMessage.parse(minimal())
     assert message.model_dump(by_alias=True, exclude_none=True) == minimal() | {"pushStyle": 0}
 
 
-def test_every_parameter_is_taken_and_given_back_by_the_pages_name() -> None:
+def test_every_parameter_is_read_and_dumped_by_the_pages_name() -> None:
     message = PushMessage.parse(everything(), clock=clock)
     dumped = message.model_dump(mode="json", by_alias=True, exclude_none=True)
     assert dumped == everything()
     assert set(dumped) == set(PARAMETERS)
 
 
-def test_json_parameters_are_taken_as_objects_and_as_their_text() -> None:
+def test_json_parameters_are_accepted_as_objects_and_as_text() -> None:
     assert PushMessage.parse(as_texts(everything()), clock=clock) == PushMessage.parse(
         everything(), clock=clock
     )
     assert set(JSON_FIELDS) < set(PARAMETERS)
 
 
-def test_there_are_34_parameters_of_which_the_old_version_has_those_of_its_sdk() -> None:
+def test_34_parameters_include_those_of_the_old_versions_sdk() -> None:
     setters = {name.removeprefix("set_") for name in vars(PushSimpleRequest) if name.startswith("set_")}
     assert len(PARAMETERS) == 34
     assert {name[0].lower() + name[1:] for name in setters} == PARAMETERS_2019
     assert set(PARAMETERS) > PARAMETERS_2019
 
 
-def test_targets_stand_in_place_of_target_msgkey_in_any_number() -> None:
+def test_targets_replace_target_msgkey_in_any_number() -> None:
     ids = [f"user-{number}" for number in range(25)]
     assert PushMessage.parse(with_targets(*ids)).targets == tuple(ids)
     pairs = {target: f"{target}-id" for target in ids}
@@ -94,15 +94,18 @@ def test_null_is_the_same_as_absent(name: str) -> None:
     assert parse(**{name: None}) == parse()
 
 
-def test_strategy_content_is_taken_in_both_spellings_but_not_in_both_at_once() -> None:
+def test_strategy_content_is_accepted_in_either_spelling_but_not_in_both() -> None:
     content = {"fixedTime": ms(NOW) + 1}
     message = parse(strategyType=1, StrategyContent=content)
     assert message == parse(strategyType=1, strategyContent=content)
     assert message == parse(strategyType=1, StrategyContent=json.dumps(content), strategyContent=None)
-    assert fault(strategyType=1, StrategyContent=content, strategyContent=content).field == "StrategyContent"
+    assert (
+        only_fault(strategyType=1, StrategyContent=content, strategyContent=content).field
+        == "StrategyContent"
+    )
 
 
-def test_only_the_fields_of_its_type_are_used_of_a_strategy() -> None:
+def test_strategy_uses_only_the_fields_of_its_type() -> None:
     content = StrategyContent(
         fixed_time=5, start_time=1, end_time=2, circle_type=3, circle_value=(1, 3), time="09:45:11"
     )
@@ -117,22 +120,22 @@ def test_only_the_fields_of_its_type_are_used_of_a_strategy() -> None:
     }
 
 
-def test_the_official_sample_with_all_six_strategy_fields_is_taken() -> None:
+def test_official_sample_with_all_six_strategy_fields_is_accepted() -> None:
     content = loop() | {"fixedTime": 1_630_303_126_000, "circleType": 1, "circleValue": [1, 7]}
     assert parse(strategyType=2, strategyContent=content).advice(clock=clock) == ()
 
 
 @pytest.mark.parametrize("delivery_type", [1, 2, 3, 5, 6, 7])
-def test_every_delivery_type_of_the_page_is_taken(delivery_type: int) -> None:
+def test_every_delivery_type_of_the_page_is_accepted(delivery_type: int) -> None:
     assert parse(deliveryType=delivery_type).delivery_type == delivery_type
 
 
-def test_defaults_fill_what_the_message_lacks() -> None:
+def test_defaults_fill_missing_fields() -> None:
     message = PushMessage.parse(minimal() | {"workspaceId": "test", "appId": None}, defaults=DEFAULTS)
     assert (message.app_id, message.workspace_id, message.tenant_id) == ("ONEX1", "test", "T1")
 
 
-def test_without_app_and_workspace_the_message_names_the_settings() -> None:
+def test_error_about_missing_app_and_workspace_names_the_settings() -> None:
     app, workspace = faults(minimal(), defaults={"appId": ""})
     assert (app.field, workspace.field) == ("appId", "workspaceId")
     assert "MPAAS_APP_ID" in app.message
@@ -140,7 +143,7 @@ def test_without_app_and_workspace_the_message_names_the_settings() -> None:
     assert parse().app_id is None
 
 
-def test_the_data_given_are_not_changed_and_not_shared() -> None:
+def test_input_data_is_neither_changed_nor_shared() -> None:
     data = everything() | {"StrategyContent": None, "uri": None}
     before = json.dumps(data)
     message = PushMessage.parse(data, clock=clock, defaults=DEFAULTS)
@@ -151,24 +154,24 @@ def test_the_data_given_are_not_changed_and_not_shared() -> None:
     assert message.target_msgkey == everything()["targetMsgkey"]
 
 
-def test_a_message_is_frozen() -> None:
+def test_message_is_frozen() -> None:
     with pytest.raises(ValidationError):
         parse().title = "other"  # type: ignore[misc]  # frozen
 
 
-# --- What is refused -----------------------------------------------------------------------------------
+# --- Rejected messages ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("data", "kind"),
     [(None, "null"), ([], "a list"), ("{}", "text"), (5, "a number"), (True, "true or false")],
 )
-def test_a_message_that_is_no_object_says_what_came(data: Any, kind: str) -> None:
+def test_non_object_is_reported_with_its_type(data: Any, kind: str) -> None:
     assert faults(data) == (Fault("", f"a message must be a JSON object, not {kind}"),)
 
 
-def test_an_empty_message_names_everything_that_is_required() -> None:
-    assert [one.field for one in faults({}, defaults={})] == [
+def test_empty_message_reports_every_required_field() -> None:
+    assert [fault.field for fault in faults({}, defaults={})] == [
         "taskName",
         "title",
         "content",
@@ -181,8 +184,8 @@ def test_an_empty_message_names_everything_that_is_required() -> None:
 
 
 @pytest.mark.parametrize("name", ["taskName", "title", "content", "deliveryType", "expiredSeconds"])
-def test_a_required_field_may_not_be_null(name: str) -> None:
-    assert fault(**{name: None}) == Fault(name, "is required")
+def test_required_field_must_not_be_null(name: str) -> None:
+    assert only_fault(**{name: None}) == Fault(name, "is required")
 
 
 @pytest.mark.parametrize(
@@ -192,27 +195,27 @@ def test_a_required_field_may_not_be_null(name: str) -> None:
         "smsTemplateCode", "miChannelId", "channelId", "vendorTemplate",
     ],
 )  # fmt: skip
-def test_texts_are_texts_and_not_empty(name: str) -> None:
-    assert fault(**{name: ""}).message.startswith("must not be empty")
+def test_text_fields_accept_only_non_empty_text(name: str) -> None:
+    assert only_fault(**{name: ""}).message.startswith("must not be empty")
     wrong: tuple[Any, ...] = (5, True, ["x"], {})
     for value in wrong:
-        assert fault(**{name: value}).message.startswith("must be text")
+        assert only_fault(**{name: value}).message.startswith("must be text")
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [("expiredSeconds", 1, 604_800), ("smsStrategy", 0, None), ("dismissalDate", 0, LONG)],
 )
-def test_numbers_are_whole_and_inside_their_bounds(name: str, low: int, high: int | None) -> None:
+def test_numbers_must_be_whole_and_within_bounds(name: str, low: int, high: int | None) -> None:
     parse(**{name: low})
-    assert fault(**{name: low - 1}) == Fault(name, f"must be at least {low}", low - 1)
+    assert only_fault(**{name: low - 1}) == Fault(name, f"must be at least {low}", low - 1)
     if high is not None:
         parse(**{name: high})
-        assert fault(**{name: high + 1}).message.startswith(f"must be at most {high}")
+        assert only_fault(**{name: high + 1}).message.startswith(f"must be at most {high}")
     assert parse(**{name: float(low)}) == parse(**{name: low})
     others: tuple[Any, ...] = (True, "3", 3.5, 1e-9, float("inf"), float("nan"), [3], {})
     for wrong in others:
-        assert fault(**{name: wrong}).message.startswith("must be a whole number without quotes")
+        assert only_fault(**{name: wrong}).message.startswith("must be a whole number without quotes")
 
 
 @pytest.mark.parametrize(
@@ -225,16 +228,18 @@ def test_numbers_are_whole_and_inside_their_bounds(name: str, low: int, high: in
         ("strategyType", [0], [3, -1]),
     ],
 )
-def test_enumerated_numbers_list_what_is_allowed(name: str, allowed: list[int], refused: list[int]) -> None:
+def test_invalid_enumerated_number_is_reported_with_the_allowed_values(
+    name: str, allowed: list[int], refused: list[int]
+) -> None:
     for value in allowed:
         assert getattr(parse(**{name: value}), snake(name)) == value
     assert type(getattr(parse(**{name: float(allowed[-1])}), snake(name))) is int
     for wrong in (*refused, True, False, 1.5, "1", [1]):
-        found = fault(**{name: wrong})
-        assert found.field == name
-        assert found.message.startswith("must be one of ")
-        assert all(f"{value} (" in found.message for value in allowed)
-        assert found.value in (wrong, None)
+        fault = only_fault(**{name: wrong})
+        assert fault.field == name
+        assert fault.message.startswith("must be one of ")
+        assert all(f"{value} (" in fault.message for value in allowed)
+        assert fault.value in (wrong, None)
 
 
 @pytest.mark.parametrize(
@@ -246,21 +251,23 @@ def test_enumerated_numbers_list_what_is_allowed(name: str, allowed: list[int], 
         ("transparentMessageUrgency", ["HIGH", "NORMAL"], ["high", "LOW"]),
     ],
 )
-def test_enumerated_words_list_what_is_allowed(name: str, allowed: list[str], refused: list[str]) -> None:
+def test_invalid_enumerated_word_is_reported_with_the_allowed_values(
+    name: str, allowed: list[str], refused: list[str]
+) -> None:
     for value in allowed:
         assert getattr(parse(**{name: value, "transparentMessagePayload": {"hms": {}}}), snake(name)) == value
     for wrong in (*refused, True, 1.0, [allowed[0]]):
-        found = fault(**{name: wrong, "transparentMessagePayload": {"hms": {}}})
-        assert found.field == name
-        assert all(f'"{value}"' in found.message for value in allowed)
+        fault = only_fault(**{name: wrong, "transparentMessagePayload": {"hms": {}}})
+        assert fault.field == name
+        assert all(f'"{value}"' in fault.message for value in allowed)
 
 
-def test_a_number_where_the_page_prints_text_is_answered_with_what_to_write() -> None:
-    assert fault(classification=1).message.endswith('as text: write "1"')
-    assert fault(thirdChannelCategory={"hms": 9}) == Fault(
+def test_number_in_place_of_text_is_reported_with_the_text_to_write() -> None:
+    assert only_fault(classification=1).message.endswith('as text: write "1"')
+    assert only_fault(thirdChannelCategory={"hms": 9}) == Fault(
         "thirdChannelCategory.hms", 'must be text: write "9", not a number'
     )
-    assert fault(notifyLevel={"oppo": 2}).message.startswith('must be text: write "2"')
+    assert only_fault(notifyLevel={"oppo": 2}).message.startswith('must be text: write "2"')
 
 
 @pytest.mark.parametrize(
@@ -274,82 +281,86 @@ def test_a_number_where_the_page_prints_text_is_answered_with_what_to_write() ->
         ("strategycontent", "strategyContent"),
     ],
 )
-def test_an_unknown_field_names_the_nearest_known_one(wrong: str, known: str) -> None:
-    assert fault(**{wrong: None}) == Fault(wrong, f"unknown field `{wrong}`; did you mean `{known}`?")
+def test_unknown_field_suggests_the_nearest_known_one(wrong: str, known: str) -> None:
+    assert only_fault(**{wrong: None}) == Fault(wrong, f"unknown field `{wrong}`; did you mean `{known}`?")
 
 
-def test_an_unknown_field_like_no_other_may_belong_to_the_app() -> None:
-    assert "extendedParams" in fault(zzz=1).message
+def test_unknown_field_unlike_any_other_suggests_extended_params() -> None:
+    assert "extendedParams" in only_fault(zzz=1).message
     assert faults(minimal() | {4711: 1})[0].field == "4…(4)"
 
 
-def test_an_unknown_field_of_a_strategy_names_the_nearest_known_one() -> None:
+def test_unknown_field_of_a_strategy_suggests_the_nearest_known_one() -> None:
     content = {"fixedTime": ms(NOW) + 1, "starttime": 1}
-    found = fault(strategyType=1, strategyContent=content)
-    assert found.field == "strategyContent.starttime"
-    assert found.message == "unknown field `starttime`; did you mean `startTime`?"
+    fault = only_fault(strategyType=1, strategyContent=content)
+    assert fault.field == "strategyContent.starttime"
+    assert fault.message == "unknown field `starttime`; did you mean `startTime`?"
 
 
 @pytest.mark.parametrize("name", JSON_FIELDS)
-def test_json_parameters_want_an_object_or_its_text(name: str) -> None:
+def test_json_parameters_require_an_object_or_its_text(name: str) -> None:
     others: tuple[Any, ...] = (5, True, [], "[]", '"x"', "5")
     for wrong in others:
-        found = fault(**{name: wrong})
-        assert found.field == name
-        assert found.message.startswith("must be an object, or the JSON text of one")
-    assert fault(**{name: "{"}).message.startswith("not JSON")
-    assert "NaN" in fault(**{name: '{"a": NaN}'}).message
+        fault = only_fault(**{name: wrong})
+        assert fault.field == name
+        assert fault.message.startswith("must be an object, or the JSON text of one")
+    assert only_fault(**{name: "{"}).message.startswith("not JSON")
+    assert "NaN" in only_fault(**{name: '{"a": NaN}'}).message
 
 
 @pytest.mark.parametrize(
     "name", ["extendedParams", "smsTemplateParam", "activityContentState", "transparentMessagePayload"]
 )
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}, b"x", {5: 1}, "\ud800"])
-def test_free_json_holds_only_what_json_can_say(name: str, value: Any) -> None:
-    assert fault(**{name: {"hms": {"k": value}}}).field == name
+def test_free_form_json_rejects_values_that_json_cannot_represent(name: str, value: Any) -> None:
+    assert only_fault(**{name: {"hms": {"k": value}}}).field == name
 
 
-def test_a_key_given_twice_in_text_is_named() -> None:
-    assert fault(extendedParams='{"k": "a", "k": "b"}').message.endswith(
+def test_duplicate_key_in_json_text_is_named() -> None:
+    assert only_fault(extendedParams='{"k": "a", "k": "b"}').message.endswith(
         "duplicate keys: `extendedParams.…(1)`"
     )
-    found = fault(targetMsgkey='{"user-4711": "a", "user-4711": "b"}')
-    assert found.message.endswith("duplicate keys: `targetMsgkey.us…(9)`")
+    fault = only_fault(targetMsgkey='{"user-4711": "a", "user-4711": "b"}')
+    assert fault.message.endswith("duplicate keys: `targetMsgkey.us…(9)`")
 
 
-def test_faults_of_targets_point_at_them_without_naming_them() -> None:
-    found = faults(minimal() | {"targetMsgkey": {"user-4711": 5, "user-4712": "", "": "x"}})
-    assert [one.field for one in found] == ["targetMsgkey.us…(9)", "targetMsgkey.us…(9)", "targetMsgkey.…(0)"]
-    found = faults(with_targets() | {"targets": ["user-1", "", 4711]})
-    assert found == (
+def test_faults_of_targets_locate_them_without_showing_their_ids() -> None:
+    reported = faults(minimal() | {"targetMsgkey": {"user-4711": 5, "user-4712": "", "": "x"}})
+    assert [fault.field for fault in reported] == [
+        "targetMsgkey.us…(9)",
+        "targetMsgkey.us…(9)",
+        "targetMsgkey.…(0)",
+    ]
+    reported = faults(with_targets() | {"targets": ["user-1", "", 4711]})
+    assert reported == (
         Fault("targets.1", "must not be empty"),
         Fault("targets.2", "must be text, not a number"),
     )
 
 
 @pytest.mark.parametrize("name", ["targets", "targetMsgkey"])
-def test_there_must_be_at_least_one_target(name: str) -> None:
+def test_at_least_one_target_is_required(name: str) -> None:
     empty: Any = [] if name == "targets" else {}
-    assert fault(**{"targetMsgkey": None, name: empty}) == Fault(name, "must name at least one target")
+    assert only_fault(**{"targetMsgkey": None, name: empty}) == Fault(name, "must name at least one target")
 
 
 @pytest.mark.parametrize("wrong", ["user-1", {"user-1": "x"}, {"user-1"}, 5])
-def test_targets_are_a_list(wrong: Any) -> None:
-    assert fault(targetMsgkey=None, targets=wrong).message.startswith("must be a list")
+def test_targets_must_be_a_list(wrong: Any) -> None:
+    assert only_fault(targetMsgkey=None, targets=wrong).message.startswith("must be a list")
 
 
 @pytest.mark.parametrize("time", ["9:45:11", "24:00:00", "09:60:00", "09:45", "09:45:11\n", "०९:४५:११", ""])
-def test_time_of_day_is_written_with_two_digits_each(time: str) -> None:
-    found = fault(strategyType=2, strategyContent=loop() | {"time": time})
-    assert (found.field, found.message) == (
+def test_time_of_day_requires_two_digits_each(time: str) -> None:
+    fault = only_fault(strategyType=2, strategyContent=loop() | {"time": time})
+    assert (fault.field, fault.message) == (
         "strategyContent.time",
         "must be a time of day as HH:mm:ss, such as 09:45:11",
     )
 
 
-def test_numbers_of_a_strategy_are_whole_numbers() -> None:
+def test_numbers_of_a_strategy_must_be_whole() -> None:
     content = {"startTime": "1", "endTime": True, "circleType": 1.5, "circleValue": [1, 2.0, "2"], "time": 5}
-    assert [one.field for one in faults(minimal() | {"strategyType": 2, "strategyContent": content})] == [
+    assert [fault.field for fault in faults(minimal() | {"strategyType": 2, "strategyContent": content})] == [
         "strategyContent.startTime",
         "strategyContent.endTime",
         "strategyContent.circleType",
@@ -358,7 +369,7 @@ def test_numbers_of_a_strategy_are_whole_numbers() -> None:
     ]
 
 
-def test_all_faults_of_a_message_come_at_once_in_the_order_of_its_fields() -> None:
+def test_all_faults_are_reported_at_once_in_field_order() -> None:
     data = minimal() | {
         "titel": "x",
         "title": 5,
@@ -372,7 +383,7 @@ def test_all_faults_of_a_message_come_at_once_in_the_order_of_its_fields() -> No
         "smsSignName": 5,
         "transparentMessageUrgency": "HIGH",
     }
-    fields = [one.field for one in faults(data, defaults={"appId": "a"})]
+    fields = [fault.field for fault in faults(data, defaults={"appId": "a"})]
     assert fields == [
         "title",
         "workspaceId",
@@ -404,23 +415,23 @@ def test_all_faults_of_a_message_come_at_once_in_the_order_of_its_fields() -> No
     ],
     ids=["unknown", "empty", "repeated"],
 )
-def test_of_very_many_faults_the_first_hundred_are_named(change: dict[str, Any]) -> None:
-    found = faults(minimal() | change)
-    assert len(found) == 101
-    assert Fault("", "more than 100 faults; correct these first") in found
+def test_only_the_first_hundred_faults_are_reported(change: dict[str, Any]) -> None:
+    reported = faults(minimal() | change)
+    assert len(reported) == 101
+    assert Fault("", "more than 100 faults; correct these first") in reported
 
 
-def test_a_few_faults_among_very_many_entries_are_named_where_they_are() -> None:
+def test_few_faults_among_many_entries_are_located() -> None:
     ids = [f"user-{number}" for number in range(500)]
-    assert [one.field for one in faults(with_targets(*ids[:300], "", *ids[300:], ""))] == [
+    assert [fault.field for fault in faults(with_targets(*ids[:300], "", *ids[300:], ""))] == [
         "targets.300",
         "targets.501",
     ]
     pairs = {target: target for target in ids} | {"user-x": 5}
-    assert [one.field for one in faults(minimal() | {"targetMsgkey": pairs})] == ["targetMsgkey.us…(6)"]
+    assert [fault.field for fault in faults(minimal() | {"targetMsgkey": pairs})] == ["targetMsgkey.us…(6)"]
 
 
-def test_very_many_entries_without_a_fault_are_all_taken() -> None:
+def test_many_valid_entries_are_all_accepted() -> None:
     days = [1 + number % 31 for number in range(500)]
     content = parse(strategyType=2, strategyContent=loop() | {"circleValue": days}).strategy_content
     assert content is not None
@@ -429,7 +440,7 @@ def test_very_many_entries_without_a_fault_are_all_taken() -> None:
     assert parse(transparentMessagePayload=payload).transparent_message_payload == payload
 
 
-def test_what_only_the_message_has_need_not_be_copied() -> None:
+def test_nested_data_is_not_copied_if_the_caller_says_so() -> None:
     state: dict[str, Any] = {"stops": [1]}
     kept = PushMessage.parse(minimal() | {"activityContentState": state}, copies=False).activity_content_state
     copied = parse(activityContentState=state).activity_content_state
@@ -439,22 +450,25 @@ def test_what_only_the_message_has_need_not_be_copied() -> None:
     assert copied["stops"] is not state["stops"]
 
 
-def test_rules_about_a_faulty_field_are_left_out() -> None:
-    assert fault(strategyType=2, strategyContent=loop() | {"endTime": "x"}).field == "strategyContent.endTime"
-    assert fault(strategyType="2").field == "strategyType"
-    assert fault(targetMsgkey=5).field == "targetMsgkey"
+def test_rules_about_a_faulty_field_are_skipped() -> None:
+    assert (
+        only_fault(strategyType=2, strategyContent=loop() | {"endTime": "x"}).field
+        == "strategyContent.endTime"
+    )
+    assert only_fault(strategyType="2").field == "strategyType"
+    assert only_fault(targetMsgkey=5).field == "targetMsgkey"
 
 
-def test_rules_see_a_strategy_given_as_text_beside_its_faulty_fields() -> None:
+def test_rules_check_the_valid_fields_of_a_strategy_given_as_text() -> None:
     content = json.dumps(loop() | {"startTime": 5, "time": "noon"})
-    found = faults(minimal() | {"strategyType": 2, "StrategyContent": content})
-    assert {one.field for one in found} == {"strategyContent.startTime", "strategyContent.time"}
+    reported = faults(minimal() | {"strategyType": 2, "StrategyContent": content})
+    assert {fault.field for fault in reported} == {"strategyContent.startTime", "strategyContent.time"}
 
 
-# --- Made in code --------------------------------------------------------------------------------------
+# --- Constructed in code -------------------------------------------------------------------------------
 
 
-def test_keyword_arguments_make_the_same_message_as_data() -> None:
+def test_keyword_arguments_create_the_same_message_as_data() -> None:
     message = PushMessage(
         task_name="order-shipped",
         title="Your order is on its way",
@@ -467,7 +481,7 @@ def test_keyword_arguments_make_the_same_message_as_data() -> None:
     assert PushMessage(**minimal()) == parse()
 
 
-def test_wrong_keyword_arguments_are_worded_like_wrong_data_and_show_no_value() -> None:
+def test_invalid_keyword_arguments_are_worded_like_invalid_data_and_show_no_value() -> None:
     with pytest.raises(ValidationError) as caught:
         PushMessage(
             task_name="t",
@@ -489,27 +503,27 @@ def test_wrong_keyword_arguments_are_worded_like_wrong_data_and_show_no_value() 
     assert caught.value.__context__ is None
 
 
-def test_python_names_of_a_strategy_are_judged_in_code_too() -> None:
+def test_python_names_of_a_strategy_are_validated_in_code() -> None:
     content: Any = {"fixed_time": "x", "start_time": 1}
     with pytest.raises(ValidationError) as caught:
         PushMessage(**with_targets(), strategy_type=1, strategy_content=content)
     assert [line["loc"] for line in caught.value.errors()] == [("strategyContent", "fixedTime")]
 
 
-def test_a_repr_shows_no_target_and_nothing_meant_for_a_person() -> None:
+def test_repr_shows_no_target_and_no_text_meant_for_a_person() -> None:
     data = everything() | {
         "smsTemplateParam": {"code": "secret-1"},
         "title": "Dear secret-2",
         "content": "secret-3",
     }
-    shown = repr(PushMessage.parse(data, clock=clock)) + str(PushMessage.parse(with_targets()))
-    assert "secret" not in shown
-    assert not any(target in shown for target in [*data["targetMsgkey"], "user-4711", "user-4712"])
-    assert mask_id("user-4711") in shown
-    assert "task_name='order-shipped'" in shown
+    output = repr(PushMessage.parse(data, clock=clock)) + str(PushMessage.parse(with_targets()))
+    assert "secret" not in output
+    assert not any(target in output for target in [*data["targetMsgkey"], "user-4711", "user-4712"])
+    assert mask_id("user-4711") in output
+    assert "task_name='order-shipped'" in output
 
 
-# --- For all messages ----------------------------------------------------------------------------------
+# --- Properties of all messages ------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -567,7 +581,7 @@ def test_every_valid_message_passes_in_every_form(data: dict[str, Any]) -> None:
 def test_no_json_value_raises_anything_but_invalid_message(data: Any) -> None:
     with pytest.raises(InvalidMessage) as caught:
         PushMessage.parse(data, defaults={})
-    json.dumps([one.as_json() for one in caught.value.faults]).encode()
+    json.dumps([fault.as_json() for fault in caught.value.faults]).encode()
     str(caught.value).encode()
 
 
@@ -577,9 +591,9 @@ FIELDS = [*PARAMETERS, "targets", "StrategyContent", "titel"]
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6))
 def test_no_json_value_of_a_field_raises_anything_but_invalid_message(change: dict[str, Any]) -> None:
     for data in (everything() | change, minimal() | change):
-        for one in faults_or_none(data):
-            assert one.field.partition(".")[0] in FIELDS
-            str(one).encode()
+        for fault in faults_or_none(data):
+            assert fault.field.partition(".")[0] in FIELDS
+            str(fault).encode()
 
 
 def faults_or_none(data: Any) -> tuple[Fault, ...]:
@@ -599,7 +613,9 @@ SECRET = st.text("QXZ0123456789", min_size=3, max_size=12).map("Q7".__add__)
     st.sampled_from([None, "", 5, "same", "twice"]),
     st.booleans(),
 )
-def test_no_error_and_no_repr_holds_a_whole_target_id(targets: list[str], value: Any, as_list: bool) -> None:
+def test_no_error_and_no_repr_contains_a_complete_target_id(
+    targets: list[str], value: Any, as_list: bool
+) -> None:
     pairs: Any = dict.fromkeys(targets, value)
     if value == "twice":
         pairs = f'{{"{targets[0]}": "a", "{targets[0]}": "b"}}'
@@ -608,10 +624,9 @@ def test_no_error_and_no_repr_holds_a_whole_target_id(targets: list[str], value:
         change = {"targetMsgkey": None, "targets": [*targets, targets[0], value]}
     with pytest.raises(InvalidMessage) as caught:
         PushMessage.parse(minimal() | change)
-    with pytest.raises(ValidationError) as made:
+    with pytest.raises(ValidationError) as constructed:
         PushMessage(**minimal() | change)
-    shown = (
-        f"{caught.value}{caught.value!r}{made.value}{made.value!r}{made.value.errors()}{made.value.json()}"
-    )
-    shown += repr(PushMessage.parse(with_targets(*targets)))
-    assert not any(target in shown for target in targets)
+    rejected = constructed.value
+    output = f"{caught.value}{caught.value!r}{rejected}{rejected!r}{rejected.errors()}{rejected.json()}"
+    output += repr(PushMessage.parse(with_targets(*targets)))
+    assert not any(target in output for target in targets)

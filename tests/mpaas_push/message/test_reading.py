@@ -18,10 +18,10 @@ from tests.mpaas_push.message.examples import everything, minimal, with_targets
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test"})
 
 
-def the_invalid(found: list[PushMessage | InvalidMessage]) -> InvalidMessage:
-    (only,) = found
-    assert isinstance(only, InvalidMessage)
-    return only
+def only_invalid(messages: list[PushMessage | InvalidMessage]) -> InvalidMessage:
+    (message,) = messages
+    assert isinstance(message, InvalidMessage)
+    return message
 
 
 def fields(message: PushMessage | InvalidMessage) -> list[str]:
@@ -29,7 +29,7 @@ def fields(message: PushMessage | InvalidMessage) -> list[str]:
     return [fault.field for fault in message.faults]
 
 
-def test_a_payload_may_be_one_message() -> None:
+def test_payload_may_be_one_message() -> None:
     (message,) = messages_of(minimal(), SETTINGS)
 
     assert isinstance(message, PushMessage)
@@ -37,49 +37,51 @@ def test_a_payload_may_be_one_message() -> None:
     assert message.app_id == "ONEX1"
 
 
-def test_a_payload_may_be_a_list_of_messages() -> None:
-    found = messages_of({"messages": [minimal() | {"title": str(number)} for number in range(30)]}, SETTINGS)
+def test_payload_may_be_a_list_of_messages() -> None:
+    messages = messages_of(
+        {"messages": [minimal() | {"title": str(number)} for number in range(30)]}, SETTINGS
+    )
 
-    assert [message.title for message in found if isinstance(message, PushMessage)] == [
+    assert [message.title for message in messages if isinstance(message, PushMessage)] == [
         str(number) for number in range(30)
     ]
 
 
 @pytest.mark.parametrize("payload", [None, True, 7, 1.5, "text", [], [minimal()], [[]]])
-def test_what_is_no_object_is_no_message(payload: object) -> None:
-    assert "JSON object" in str(the_invalid(messages_of(payload, SETTINGS)))
+def test_payload_must_be_an_object(payload: object) -> None:
+    assert "JSON object" in str(only_invalid(messages_of(payload, SETTINGS)))
 
 
 @pytest.mark.parametrize("messages", [None, [], {}, "text", 7, minimal()])
 def test_messages_must_be_a_list_of_one_or_more(messages: object) -> None:
-    assert fields(the_invalid(messages_of({"messages": messages}, SETTINGS))) == ["messages"]
+    assert fields(only_invalid(messages_of({"messages": messages}, SETTINGS))) == ["messages"]
 
 
-def test_messages_stands_alone() -> None:
-    invalid = the_invalid(messages_of({"messages": [minimal()], "title": "x", "appId": "y"}, SETTINGS))
+def test_messages_must_be_the_only_key() -> None:
+    invalid = only_invalid(messages_of({"messages": [minimal()], "title": "x", "appId": "y"}, SETTINGS))
 
     assert "`title`, `appId`" in str(invalid)
 
 
-def test_faults_of_a_single_message_have_the_pages_names() -> None:
+def test_faults_of_a_single_message_use_the_pages_names() -> None:
     assert fields(message_of(minimal() | {"silent": 7, "expiredSeconds": 0}, SETTINGS)) == [
         "expiredSeconds",
         "silent",
     ]
 
 
-def test_a_wrong_message_harms_no_neighbour_and_is_named_by_its_place() -> None:
+def test_invalid_message_does_not_affect_others_and_is_named_by_its_index() -> None:
     wrong: list[Any] = [minimal() | {"silent": 7}, "text", minimal() | {"expiredSeconds": 0, "titel": "x"}]
 
-    found = messages_of({"messages": [minimal(), wrong[0], minimal(), wrong[1], wrong[2]]}, SETTINGS)
+    messages = messages_of({"messages": [minimal(), wrong[0], minimal(), wrong[1], wrong[2]]}, SETTINGS)
 
-    assert [isinstance(message, PushMessage) for message in found] == [True, False, True, False, False]
-    assert fields(found[1]) == ["messages.1.silent"]
-    assert fields(found[3]) == ["messages.3"]
-    assert fields(found[4]) == ["messages.4.expiredSeconds", "messages.4.titel"]
+    assert [isinstance(message, PushMessage) for message in messages] == [True, False, True, False, False]
+    assert fields(messages[1]) == ["messages.1.silent"]
+    assert fields(messages[3]) == ["messages.3"]
+    assert fields(messages[4]) == ["messages.4.expiredSeconds", "messages.4.titel"]
 
 
-def test_the_targets_of_a_wrong_message_are_kept_for_the_answer() -> None:
+def test_targets_of_an_invalid_message_are_kept_for_the_response() -> None:
     by_id = message_of(minimal() | {"silent": 7}, SETTINGS)
     by_text = message_of(minimal() | {"silent": 7, "targetMsgkey": '{"user-4711": "1"}'}, SETTINGS)
     by_name = message_of(with_targets("user-1", "user-2") | {"silent": 7}, SETTINGS)
@@ -91,15 +93,15 @@ def test_the_targets_of_a_wrong_message_are_kept_for_the_answer() -> None:
     assert by_name.targets == ("user-1", "user-2")
 
 
-@pytest.mark.parametrize("named", [7, "user-1", [7, None], {"targets": []}, [["user-1"]]])
-def test_targets_that_cannot_be_read_are_left_out(named: object) -> None:
-    invalid = message_of({"targets": named}, SETTINGS)
+@pytest.mark.parametrize("targets", [7, "user-1", [7, None], {"targets": []}, [["user-1"]]])
+def test_unreadable_targets_are_omitted(targets: object) -> None:
+    invalid = message_of({"targets": targets}, SETTINGS)
 
     assert isinstance(invalid, InvalidMessage)
     assert all(isinstance(target, str) for target in invalid.targets)
 
 
-def test_the_rules_of_the_settings_apply() -> None:
+def test_rule_levels_of_the_settings_apply() -> None:
     long = minimal() | {"expiredSeconds": 700_000}
     lenient = SETTINGS.model_copy(update={"constraint_levels": {"expired-seconds-max": Level.OFF}})
 
@@ -107,7 +109,7 @@ def test_the_rules_of_the_settings_apply() -> None:
     assert isinstance(message_of(long, lenient), PushMessage)
 
 
-def test_a_message_without_app_names_the_variable() -> None:
+def test_message_without_app_names_the_variable() -> None:
     assert "MPAAS_APP_ID" in str(message_of(minimal(), Settings()))
 
 
@@ -130,8 +132,8 @@ surrogates = [
 
 
 @pytest.mark.parametrize("broken", surrogates)
-def test_half_a_surrogate_pair_is_a_fault_that_can_be_written_down(broken: dict[str, Any]) -> None:
-    invalid = the_invalid(messages_of(minimal() | broken, SETTINGS))
+def test_unpaired_surrogate_is_a_fault_that_can_be_encoded(broken: dict[str, Any]) -> None:
+    invalid = only_invalid(messages_of(minimal() | broken, SETTINGS))
 
     for fault in invalid.faults:
         str(fault.as_json()).encode()
@@ -145,7 +147,7 @@ def test_half_a_surrogate_pair_is_a_fault_that_can_be_written_down(broken: dict[
         {"notifyLevel": {BROKEN: "1"}},
     ],
 )
-def test_half_a_surrogate_pair_in_a_map_is_a_fault_before_a_request_is_made(broken: dict[str, Any]) -> None:
+def test_unpaired_surrogate_in_a_map_is_a_fault_before_a_request_is_built(broken: dict[str, Any]) -> None:
     message = message_of(minimal() | broken, SETTINGS)
     if isinstance(message, PushMessage):
         with pytest.raises(InvalidMessage, match="an unpaired surrogate"):
@@ -163,10 +165,10 @@ json_values = st.recursive(
 @given(json_values | st.dictionaries(st.sampled_from([*minimal(), "targets", "messages"]), json_values))
 def test_no_json_raises(payload: Any) -> None:
     for shape in (payload, {"messages": payload}, {"messages": [payload, minimal()]}):
-        found = messages_of(shape, SETTINGS)
+        messages = messages_of(shape, SETTINGS)
 
-        assert found
-        for message in found:
+        assert messages
+        for message in messages:
             assert isinstance(message, (PushMessage, InvalidMessage))
             str(message).encode()
 
@@ -183,7 +185,7 @@ def test_no_value_of_a_field_raises(name: str, value: Any) -> None:
 
 COSTLY_SIZE = 5_000
 GARBAGE = 128 * 1024
-"""Bytes of errors that wait for the collector of cycles, however long the text is."""
+"""Bytes of errors that wait for the garbage collector, regardless of the length of the text."""
 HEAD = '"taskName":"a","title":"b","content":"c","deliveryType":1,"expiredSeconds":1'
 
 
@@ -192,7 +194,7 @@ def many(element: str, size: int) -> str:
 
 
 def entries(value: str, size: int) -> str:
-    """As many entries of an object as fit, each with a short key of its own."""
+    """As many entries of an object as fit, each with a different short key."""
     return ",".join(f'"{number:x}":{value}' for number in range(size // (len(value) + 7)))
 
 
@@ -200,7 +202,7 @@ def deep(size: int) -> str:
     return many('{"":' * 60 + "0" + "}" * 60, size)
 
 
-# What costs most for its length. Each takes a size, and returns a payload of about as many bytes.
+# The most expensive payloads for their length. Each function takes a size and returns about as many bytes.
 COSTLY = {
     "valid messages": lambda size: (
         f'{{"messages":[{many(f"{{{HEAD},{chr(34)}targets{chr(34)}:[{chr(34)}a{chr(34)}]}}", size)}]}}'
@@ -231,9 +233,9 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("payload", COSTLY.values(), ids=COSTLY)
-def test_reading_a_payload_holds_at_most_sixty_bytes_for_a_byte(payload: Any) -> None:
+def test_reading_a_payload_takes_at_most_sixty_bytes_per_byte(payload: Any) -> None:
     text = payload(COSTLY_SIZE).encode()
-    messages_of(read_json(payload(400)), SETTINGS)  # what is imported for it stays
+    messages_of(read_json(payload(400)), SETTINGS)  # imports stay in memory
 
     assert (
         peak_bytes(lambda: messages_of(read_json(text), SETTINGS), limit := 60 * len(text) + GARBAGE) <= limit
@@ -250,28 +252,28 @@ def test_reading_twice_the_payload_takes_at_most_twice_the_steps(payload: Any) -
     assert reading(COSTLY_SIZE) <= 2.2 * reading(COSTLY_SIZE // 2) + 1000
 
 
-def test_of_very_many_wrong_messages_the_first_are_described_and_every_target_is_kept() -> None:
+def test_only_the_first_of_many_invalid_messages_are_described_and_every_target_is_kept() -> None:
     wrong = [{"targets": [f"user-{number}"]} for number in range(MAX_PAYLOAD_FAULTS)]
 
-    found = messages_of({"messages": [*wrong, minimal(), 7, {}]}, SETTINGS)
+    messages = messages_of({"messages": [*wrong, minimal(), 7, {}]}, SETTINGS)
 
-    assert fields(found[0]) == [f"messages.0.{name}" for name in fields(message_of(wrong[0], SETTINGS))]
-    assert [invalid.targets for invalid in found[:-3] if isinstance(invalid, InvalidMessage)] == [
+    assert fields(messages[0]) == [f"messages.0.{name}" for name in fields(message_of(wrong[0], SETTINGS))]
+    assert [invalid.targets for invalid in messages[:-3] if isinstance(invalid, InvalidMessage)] == [
         (f"user-{number}",) for number in range(MAX_PAYLOAD_FAULTS)
     ]
-    assert isinstance(found[-3], PushMessage)
-    assert "correct the ones before it first" in str(found[-4])
-    assert str(found[-1]) == str(found[-2]) == str(found[-4])
-    described = sum(len(found.faults) for found in found if isinstance(found, InvalidMessage))
+    assert isinstance(messages[-3], PushMessage)
+    assert "correct the ones before it first" in str(messages[-4])
+    assert str(messages[-1]) == str(messages[-2]) == str(messages[-4])
+    described = sum(len(message.faults) for message in messages if isinstance(message, InvalidMessage))
     assert described <= 2 * MAX_PAYLOAD_FAULTS + 10
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=80), st.integers(0, 1_000_000), st.sampled_from(["replace", "insert", "cut"]))
-def test_no_damaged_payload_raises(junk: bytes, place: int, how: str) -> None:
+def test_no_damaged_payload_raises(junk: bytes, position: int, damage: str) -> None:
     text = json.dumps({"messages": [everything(), with_targets()]}).encode()
-    start = place % len(text)
-    end = {"replace": start + len(junk), "insert": start, "cut": len(text)}[how]
+    start = position % len(text)
+    end = {"replace": start + len(junk), "insert": start, "cut": len(text)}[damage]
     try:
         payload = read_json(text[:start] + junk + text[end:])
     except UnreadableJson:

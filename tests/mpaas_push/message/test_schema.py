@@ -80,7 +80,7 @@ def test_schema_accepts_valid_messages(data: dict[str, Any]) -> None:
     ],
     ids=json.dumps,
 )
-def test_schema_rejects_seeded_mistakes(change: dict[str, Any]) -> None:
+def test_schema_rejects_invalid_messages(change: dict[str, Any]) -> None:
     assert not VALIDATOR.is_valid(minimal() | change)
 
 
@@ -99,15 +99,15 @@ def test_examples_of_the_schema_are_valid() -> None:
             assert validator.is_valid(example), name
 
 
-def test_schema_says_that_json_fields_may_be_text() -> None:
+def test_schema_allows_text_for_json_fields() -> None:
     options = SCHEMA["properties"]["targetMsgkey"]["anyOf"]
     text = next(option for option in options if option["type"] == "string")
     assert text["contentMediaType"] == "application/json"
     assert text["contentSchema"] == next(option for option in options if option["type"] == "object")
 
 
-def test_importing_the_message_loads_no_helper_of_errors() -> None:
-    # The module by itself: a bare package stands in for mpaas_push, whose other modules are not the question.
+def test_importing_the_message_does_not_load_difflib() -> None:
+    # A bare package replaces `mpaas_push`, whose `__init__` would load other modules, too.
     code = (
         "import sys, types; package = types.ModuleType('mpaas_push');"
         f"package.__path__ = [{str(Path(message.__file__).parents[1])!r}]; sys.modules['mpaas_push'] = package;"
