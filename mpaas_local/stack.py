@@ -366,7 +366,7 @@ class Stack:
         options: dict[str, Any] = {
             "on_log": self.calls.log,
             "on_start": partial(self._campaigns.note_call, sender=sender),
-            "on_call": self.calls.ended,
+            "on_call": self.calls.record,
             "start": self.start,
         }
         if props.concurrency_config:

@@ -1,7 +1,7 @@
 """The HTTP interface of the event bus: `POST /events` accepts a CloudEvent 1.0, in structured or binary mode,
 and delivers it as EventBridge does (fc-runtime.md: CloudEvents).
 
-Deliberate differences from the cloud: a synchronous delivery is tried once, and the response reports its
+Deliberate differences from the cloud: a synchronous delivery is attempted once, and the response reports its
 result. `?async=true` and `?async=false` override the setting of the triggers.
 """
 
@@ -37,7 +37,7 @@ def event_routes(bus: EventBus) -> list[Route]:
         bus: Delivers the events.
     """
     api = _Api(bus, anyio.CapacityLimiter(CONCURRENCY))
-    return [Route("/events", api.take_event, methods=["POST"])]
+    return [Route("/events", api.post_event, methods=["POST"])]
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class _Api:
     bus: EventBus
     limiter: anyio.CapacityLimiter
 
-    async def take_event(self, request: Request) -> Response:
+    async def post_event(self, request: Request) -> Response:
         body = await read_body(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             event = cloud_event_of(headers.get("content-type", ""), headers, body)
         except BadCloudEvent as error:
             raise ApiError(400, "InvalidArgument", str(error)) from error
-        event = self.bus.stamp(event)
+        event = self.bus.add_attributes(event)
         return _published(event["id"], await self._publish(event, _requested_async(request)))
 
     async def _publish(self, event: Mapping[str, Any], requested_async: bool | None) -> list[Delivery]:

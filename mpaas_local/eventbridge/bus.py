@@ -1,7 +1,7 @@
 """The event bus of this machine: it delivers events and records of asynchronous invocations to matching
 triggers (fc-runtime.md: CloudEvents, Asynchronous invocation).
 
-A deliberate difference from EventBridge: a delivery is tried once.
+A deliberate difference from EventBridge: a delivery is attempted once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mpaas_local.account import Account
 from mpaas_local.clock import Clock, utc_text
-from mpaas_local.eventbridge.cloud_events import stamped
+from mpaas_local.eventbridge.cloud_events import add_bus_attributes
 from mpaas_local.fc.api_errors import api_error_of
 from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.destinations import Undeliverable
@@ -72,7 +72,7 @@ def enqueue(trigger: EventTrigger | OssTrigger, function: Callee, payload: bytes
     try:
         request_id = function.queue.accept(payload)
     except Exception as error:  # reported to the publisher
-        return _refused(trigger, "async", error)
+        return _failed(trigger, "async", error)
     return Delivery(trigger=trigger, mode="async", status=202, request_id=request_id)
 
 
@@ -83,7 +83,7 @@ class EventBus:
     Attributes:
         triggers: The triggers of the bus; the caller may add more.
         functions: Their functions, by name; the caller may add more.
-        account: For the events.
+        account: Account and region in the events.
         name: Name of the only bus.
         clock: For the time of publication.
     """
@@ -94,9 +94,9 @@ class EventBus:
     name: str = "default"
     clock: Clock = field(default_factory=Clock)
 
-    def stamp(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def add_attributes(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Add the attributes of the bus to an event."""
-        return stamped(event, self.account, self.name, self.clock.time())
+        return add_bus_attributes(event, self.account, self.name, self.clock.time())
 
     def matching(self, event: Mapping[str, Any]) -> list[EventTrigger]:
         """Return the enabled triggers whose pattern an event matches."""
@@ -110,7 +110,7 @@ class EventBus:
         try:
             result = function.invoke(payload, request_id=new_request_id())
         except Exception as error:  # reported to the publisher
-            return _refused(trigger, "sync", error)
+            return _failed(trigger, "sync", error)
         return Delivery(
             trigger=trigger,
             mode="sync",
@@ -130,8 +130,8 @@ class EventBus:
     def publish_record(self, bus: str, record: bytes) -> None:
         """Publish the record of an asynchronous invocation as its documented event.
 
-        The event type of a failure is not documented; it follows that of a success. A repeated record has the
-        same event id. Failed deliveries are logged.
+        The event type of a failure is not documented; it follows that of a success. A repeated record gets
+        the same event id. Failed deliveries are logged.
 
         Raises:
             Undeliverable: the bus does not exist.
@@ -140,12 +140,11 @@ class EventBus:
             raise Undeliverable(f"event bus {bus} does not exist on this machine; {self.name} does")
         data = json.loads(record)
         context = data["requestContext"]
-        good = not context["condition"]
-        event = self.stamp(
+        event = self.add_attributes(
             {
                 "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{context['requestId']}/{data['timestamp']}")),
                 "source": "acs:fc",
-                "type": f"fc:AsyncInvoke:{'succeeded' if good else 'failed'}",
+                "type": f"fc:AsyncInvoke:{'failed' if context['condition'] else 'succeeded'}",
                 "subject": context["functionArn"],
                 "time": utc_text(data["timestamp"] / 1000),
                 "data": data,
@@ -154,8 +153,6 @@ class EventBus:
         self.publish(event)
 
 
-def _refused(
-    trigger: EventTrigger | OssTrigger, mode: Literal["sync", "async"], error: Exception
-) -> Delivery:
-    refusal = api_error_of(error)
-    return Delivery(trigger=trigger, mode=mode, status=refusal.status, error=f"{refusal.code}: {refusal}")
+def _failed(trigger: EventTrigger | OssTrigger, mode: Literal["sync", "async"], error: Exception) -> Delivery:
+    response = api_error_of(error)
+    return Delivery(trigger=trigger, mode=mode, status=response.status, error=f"{response.code}: {response}")

@@ -1,4 +1,4 @@
-"""CloudEvents on an event bus: how they arrive over HTTP, what the bus adds to them, and their triggers
+"""CloudEvents on an event bus: reading them from HTTP requests, the bus's own attributes, and triggers
 (fc-runtime.md: CloudEvents).
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BadCloudEvent",
     "EventTrigger",
+    "add_bus_attributes",
     "cloud_event_of",
     "event_trigger_of",
-    "stamped",
 ]
 
 _ATTRIBUTE = re.compile(r"[a-z0-9]+")
@@ -61,7 +61,7 @@ class EventTrigger:
     enabled: bool = True
 
     def payload(self, event: Mapping[str, Any]) -> bytes:
-        """Return the payload of the function for an event."""
+        """Return the function's payload for an event."""
         if self.schema == "CloudEvents":
             return compact_json(event)
         if "data_base64" in event:
@@ -108,7 +108,7 @@ def cloud_event_of(content_type: str, headers: Mapping[str, str], body: bytes) -
             raise BadCloudEvent(
                 f"{media_type} is not supported; send one event as application/cloudevents+json"
             )
-        event = _parsed(body)
+        event = _parse_json(body)
         if not isinstance(event, dict):
             raise BadCloudEvent("the event must be a JSON object")
         event = {name: value for name, value in event.items() if value is not None or name == "data"}
@@ -122,22 +122,22 @@ def cloud_event_of(content_type: str, headers: Mapping[str, str], body: bytes) -
             raise BadCloudEvent("send Content-Type application/cloudevents+json or ce-… headers")
         if content_type:
             event["datacontenttype"] = content_type
-        event |= _data(media_type, body)
+        event |= _read_data(media_type, body)
     _check_event(event)
     return event
 
 
-def _data(media_type: str, body: bytes) -> dict[str, Any]:
+def _read_data(media_type: str, body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     if not media_type or _JSON_TYPE.fullmatch(media_type):
-        return {"data": _parsed(body)}
+        return {"data": _parse_json(body)}
     if media_type.startswith("text/"):
         return {"data": body.decode(errors="replace")}
     return {"data_base64": base64.b64encode(body).decode()}
 
 
-def _parsed(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
@@ -149,7 +149,7 @@ def _check_event(event: Mapping[str, Any]) -> None:
         raise BadCloudEvent(f"specversion is {event.get('specversion')!r}; must be '1.0'")
     for name in _REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
-            raise BadCloudEvent(f"{name} must be a string that is not empty")
+            raise BadCloudEvent(f"{name} must be a non-empty string")
     for name in event:
         if name != "data_base64" and not _ATTRIBUTE.fullmatch(name):
             raise BadCloudEvent(
@@ -162,12 +162,12 @@ def _check_event(event: Mapping[str, Any]) -> None:
             raise BadCloudEvent("data_base64 must be base64") from error
 
 
-def stamped(event: Mapping[str, Any], account: Account, bus: str, now: float) -> dict[str, Any]:
+def add_bus_attributes(event: Mapping[str, Any], account: Account, bus: str, now: float) -> dict[str, Any]:
     """Return an event with the attributes of the bus, in the order of the sample
     (fc-runtime.md: CloudEvents).
     """
     content = {name: event[name] for name in ("data", "data_base64") if name in event}
-    known = {
+    attributes = {
         "datacontenttype": event.get("datacontenttype", "application/json;charset=utf-8"),
         "aliyunaccountid": account.account_id,
         **content,
@@ -182,4 +182,4 @@ def stamped(event: Mapping[str, Any], account: Account, bus: str, now: float) ->
         "aliyunregionid": account.region,
         "aliyunpublishaddr": "127.0.0.1",
     }
-    return known | {name: value for name, value in event.items() if name not in known}
+    return attributes | {name: value for name, value in event.items() if name not in attributes}

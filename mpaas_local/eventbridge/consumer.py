@@ -1,4 +1,6 @@
-"""A consumer of an event stream: it collects a batch, calls the function, and acknowledges it or gives up."""
+"""A consumer of an event stream: it collects a batch, calls the function, and acknowledges the batch or gives
+it up.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from mpaas_local.account import Account
     from mpaas_local.clock import Clock
     from mpaas_local.counts import Counts
-    from mpaas_local.eventbridge.payloads import Arrived
+    from mpaas_local.eventbridge.payloads import ReceivedMessage
     from mpaas_local.eventbridge.sources import Source
     from mpaas_local.eventbridge.stream_config import Shape, StreamConfig
     from mpaas_local.fc.call import Accept
@@ -39,7 +41,7 @@ class StreamStopped(Exception):
 
 
 class StreamControl:
-    """Makes the consumers of a stream wait, block and stop."""
+    """Controls when the consumers of a stream wait, block and stop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -70,14 +72,14 @@ class StreamControl:
     def block(self) -> None:
         """Wait for `resume` or `close`."""
         with self._changed:
-            before = self._resumed
+            resumed_before = self._resumed
             self.blocked += 1
-            while not self.closed and self._resumed == before:
+            while not self.closed and self._resumed == resumed_before:
                 self._clock.wait(self._changed, None)
             self.blocked -= 1
 
     def wake(self) -> None:
-        """End every pause."""
+        """End all pauses."""
         with self._changed:
             self._changed.notify_all()
 
@@ -88,7 +90,7 @@ class StreamControl:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop the consumers and end every wait."""
+        """Stop the consumers and end all waits."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -98,7 +100,7 @@ class StreamControl:
 class HeldMessage:
     """A received message, and its element of the batch."""
 
-    message: Arrived
+    message: ReceivedMessage
     element: bytes
 
 
@@ -116,7 +118,7 @@ class Consumer:
     counts: Counts
     hold_seconds: float
     redeliveries: float
-    chance: random.Random
+    rng: random.Random
 
     def run(self) -> None:
         """Deliver batches until the stream is closed."""
@@ -138,7 +140,7 @@ class Consumer:
         """Collect messages into the list until a window closes; the list is valid even if interrupted."""
         config = self.config
         size = 0
-        closes = float("inf")
+        window_end = float("inf")
         while not self.control.closed:
             received = self.source.receive(config.count - len(held), config.seconds + self.hold_seconds)
             self.counts.add("received", len(received))
@@ -147,35 +149,35 @@ class Consumer:
                     held.append(matching)
                     size += len(matching.element)
             now = self.clock.time()
-            if held and closes == float("inf"):
-                closes = now + config.seconds
+            if held and window_end == float("inf"):
+                window_end = now + config.seconds
             if len(held) >= config.count or size >= config.body_limit:
                 return
-            if received and (now < closes or not config.seconds):
+            if received and (now < window_end or not config.seconds):
                 continue
-            if now >= closes:
+            if now >= window_end:
                 return
-            self.control.pause(min(closes, now + _POLL_SECONDS))
+            self.control.pause(min(window_end, now + _POLL_SECONDS))
         raise StreamStopped
 
-    def _filter(self, message: Arrived) -> HeldMessage | None:
+    def _filter(self, message: ReceivedMessage) -> HeldMessage | None:
         config = self.config
         event = element(message, config.origin, self.account, self.clock.time())
         if not config.pattern.matches(event):
             self.counts.add("filtered")
             self.source.delete([message])
             return None
-        shown = compact_json(event["data"] if config.schema == "RawData" else event)
-        return HeldMessage(message, compact_json(shown.decode()) if config.shape == "strings" else shown)
+        text = compact_json(event["data"] if config.schema == "RawData" else event)
+        return HeldMessage(message, compact_json(text.decode()) if config.shape == "strings" else text)
 
     def _deliver(self, held: list[HeldMessage]) -> None:
         """Call the function with as many messages as fit into one body, until it succeeds or they are given
-        up. Removes them from the list.
+        up; then remove them from the list.
         """
-        number = self._fitting(held)
-        body = _body(held[:number], self.config.shape)
-        size = sum(len(item.element) for item in held[:number])
-        for delay in itertools.chain((0.0,), retry_delays(self.config.strategy, self.chance)):
+        count = self._fitting_count(held)
+        body = _body(held[:count], self.config.shape)
+        size = sum(len(item.element) for item in held[:count])
+        for delay in itertools.chain((0.0,), retry_delays(self.config.strategy, self.rng)):
             self.counts.add("retries", 1 if delay else 0)
             self._hold(held, delay + self.hold_seconds)
             self.control.wait(delay)
@@ -190,40 +192,40 @@ class Consumer:
                 self.counts.add("throttled" if isinstance(error, Throttled) else "failures")
                 reason = f"{type(error).__name__}: {error}"
             else:
-                self._acknowledge(held[:number])
-                del held[:number]
+                self._acknowledge(held[:count])
+                del held[:count]
                 return
-        _logger.warning("%s: %d messages given up: %s", self.config.name, number, reason)
-        self._give_up(held, number)
+        _logger.warning("%s: %d messages given up: %s", self.config.name, count, reason)
+        self._give_up(held, count)
 
-    def _fitting(self, held: Sequence[HeldMessage]) -> int:
-        """How many messages fit into one body, at least one."""
+    def _fitting_count(self, held: Sequence[HeldMessage]) -> int:
+        """Return the number of messages that fit into one body, at least one."""
         if self.config.shape == "bare":
             return 1
         size = 0
-        for number, item in enumerate(held):
+        for count, item in enumerate(held):
             size += len(item.element)
             if size > self.config.body_limit:
-                return max(number, 1)
+                return max(count, 1)
         return len(held)
 
-    def _acknowledge(self, done: Sequence[HeldMessage]) -> None:
+    def _acknowledge(self, batch: Sequence[HeldMessage]) -> None:
         self.counts.add("batches")
-        messages = [item.message for item in done]
-        if self.chance.random() < self.redeliveries:
+        messages = [item.message for item in batch]
+        if self.rng.random() < self.redeliveries:
             self.source.release(messages)
-            self.counts.add("redelivered", len(done))
+            self.counts.add("redelivered", len(messages))
         else:
             self.source.delete(messages)
-            self.counts.add("delivered", len(done))
+            self.counts.add("delivered", len(messages))
 
-    def _give_up(self, held: list[HeldMessage], number: int) -> None:
+    def _give_up(self, held: list[HeldMessage], count: int) -> None:
         """Handle the first messages of the list after the last retry, as the trigger is configured."""
         config = self.config
         if not config.tolerant:
             self._block(held)
             return
-        for _ in range(number):
+        for _ in range(count):
             if config.dead_letters and self.dead_letters:
                 if not self._send_dead_letter(self.dead_letters, config.dead_letters, held):
                     self._block(held)
@@ -234,7 +236,7 @@ class Consumer:
             self.source.delete([held.pop(0).message])
 
     def _send_dead_letter(self, deliver: DeliverRecord, arn: str, held: list[HeldMessage]) -> bool:
-        """Send the first message to the dead-letter queue, retrying without end; False if it is refused."""
+        """Send the first message to the dead-letter queue, retrying indefinitely; False if it is refused."""
         delay = 0.5
         while True:
             try:

@@ -1,7 +1,7 @@
 """The messages of each queue product as a function receives them through an event stream
 (fc-runtime.md: Event streams).
 
-`element` turns an `Arrived` message into its CloudEvent, with the keys, key order and types of the documented
+`element` turns a `ReceivedMessage` into its CloudEvent, with the keys, key order and types of the documented
 samples. Everything that identifies a message (CloudEvent id, UNIQ_KEY, offset) is derived from its id and
 thus the same at every redelivery.
 """
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SOURCES",
-    "Arrived",
     "MessageOrigin",
+    "ReceivedMessage",
     "SourceKind",
     "ValueFormat",
     "element",
@@ -35,22 +35,21 @@ SourceKind = Literal["MNS", "RocketMQ", "RabbitMQ", "Kafka", "MQTT", "ApacheRock
 """`eventSourceType` (fc-runtime.md: Event stream configuration). `ApacheRocketMQ` is self-managed RocketMQ,
 whose literal is not documented."""
 ValueFormat = Literal["Text", "Json", "Binary"]
-"""Data format of a Kafka task, which decides how to present a record's value
-(fc-runtime.md: Event streams)."""
+"""Data format of a Kafka task: the form of a record's value (fc-runtime.md: Event streams)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrived:
+class ReceivedMessage:
     """One message received from its queue.
 
     Attributes:
         id: Unique in the queue, the same at every redelivery.
         body: Text.
         published_at: Seconds since 1970.
-        properties: What the product has besides the body, all optional. RocketMQ: `TAGS`, `KEYS`, `user`
-            (map). RabbitMQ: `exchange`, `routingKey`, `deliveryTag`, `redeliver`. Kafka: `key`, `partition`,
+        properties: The product's other fields, all optional. RocketMQ: `TAGS`, `KEYS`, `user` (map).
+            RabbitMQ: `exchange`, `routingKey`, `deliveryTag`, `redeliver`. Kafka: `key`, `partition`,
             `offset`, `headers`. MQTT: `firstTopic`, `secondTopic`, `clientId`.
-        receipt: What the queue needs to delete it.
+        receipt: The queue's receipt, which deletes the message.
     """
 
     id: str
@@ -62,14 +61,14 @@ class Arrived:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageOrigin:
-    """The source of messages, as the messages show it.
+    """The source of messages, as the messages name it.
 
     Attributes:
         kind: `eventSourceType`.
         parameters: `source<Kind>Parameters` of the trigger.
         bus: Name of the event stream, such as `MNS-Function-<trigger>`.
-        datacontenttype: That of the CloudEvents; None for the product's own.
-        value_format: How to present the value of a Kafka record.
+        datacontenttype: `datacontenttype` of the CloudEvents; None for the product's default.
+        value_format: The form of a Kafka record's value.
     """
 
     kind: SourceKind
@@ -85,20 +84,20 @@ class _Product:
 
     type: str
     subject: Callable[[Mapping[str, Any], Account], str]
-    data: Callable[[Arrived, MessageOrigin, Account], dict[str, Any]]
+    data: Callable[[ReceivedMessage, MessageOrigin, Account], dict[str, Any]]
     datacontenttype: str = "application/json; charset=utf-8"
 
 
-def element(arrived: Arrived, origin: MessageOrigin, account: Account, now: float) -> dict[str, Any]:
-    """Return the CloudEvent of a message; its `data` is what `RawData` sends
+def element(message: ReceivedMessage, origin: MessageOrigin, account: Account, now: float) -> dict[str, Any]:
+    """Return the CloudEvent of a message; with `RawData`, only its `data` is sent
     (fc-runtime.md: Event streams).
     """
     product = SOURCES[origin.kind]
-    event_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{origin.bus}/{arrived.id}"))
+    event_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{origin.bus}/{message.id}"))
     content_type = origin.datacontenttype or product.datacontenttype
     subject = product.subject(origin.parameters, account)
-    time = utc_text(arrived.published_at)
-    data = product.data(arrived, origin, account)
+    time = utc_text(message.published_at)
+    data = product.data(message, origin, account)
     if origin.kind == "Kafka":  # the sample has a different order and fewer attributes
         return {
             "specversion": "1.0",
@@ -129,20 +128,20 @@ def element(arrived: Arrived, origin: MessageOrigin, account: Account, now: floa
     }
 
 
-def _derived(arrived: Arrived, purpose: str, digits: int) -> str:
+def _derive_hex(message: ReceivedMessage, purpose: str, digits: int) -> str:
     """Return hexadecimal digits derived from a message's id."""
-    return hashlib.sha256(f"{purpose}/{arrived.id}".encode()).hexdigest()[:digits].upper()
+    return hashlib.sha256(f"{purpose}/{message.id}".encode()).hexdigest()[:digits].upper()
 
 
-def _mns(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
+def _mns(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
-    body = arrived.body
+    body = message.body
     if origin.parameters.get("IsBase64Decode", True):
-        body = _decoded(body)
-    return {"requestId": _derived(arrived, "request", 24), "messageId": arrived.id, "messageBody": body}
+        body = _decode_base64(body)
+    return {"requestId": _derive_hex(message, "request", 24), "messageId": message.id, "messageBody": body}
 
 
-def _decoded(body: str) -> str:
+def _decode_base64(body: str) -> str:
     """Decode the base64 that MNS clients apply to a body; anything else is returned unchanged."""
     try:
         return base64.b64decode(body, validate=True).decode()
@@ -150,8 +149,8 @@ def _decoded(body: str) -> str:
         return body
 
 
-def _rocketmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
-    properties = arrived.properties
+def _rocketmq(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:
+    properties = message.properties
     return {
         "topic": str(origin.parameters.get("Topic", "")),
         "systemProperties": {
@@ -160,23 +159,23 @@ def _rocketmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict
             "MAX_OFFSET": "8",
             "MSG_REGION": str(origin.parameters.get("RegionId", account.region)),
             **{key: properties[key] for key in ("KEYS",) if key in properties},
-            "CONSUME_START_TIME": int(arrived.published_at * 1000),
-            "UNIQ_KEY": _derived(arrived, "unique", 32),
+            "CONSUME_START_TIME": int(message.published_at * 1000),
+            "UNIQ_KEY": _derive_hex(message, "unique", 32),
             **{key: properties[key] for key in ("TAGS",) if key in properties},
             "INSTANCE_ID": str(origin.parameters.get("InstanceId", "")),
         },
         "userProperties": dict(properties.get("user", {})),
-        "body": arrived.body,
+        "body": message.body,
     }
 
 
-def _rabbitmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
+def _rabbitmq(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
-    properties = arrived.properties
+    properties = message.properties
     try:
-        body = json.loads(arrived.body)
+        body = json.loads(message.body)
     except ValueError:
-        body = arrived.body
+        body = message.body
     return {
         "envelope": {
             "deliveryTag": properties.get("deliveryTag", 1),
@@ -184,22 +183,22 @@ def _rabbitmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict
             "redeliver": properties.get("redeliver", False),
             "routingKey": properties.get("routingKey", origin.parameters.get("QueueName", "")),
         },
-        "body": body if isinstance(body, (dict, list)) else arrived.body,
-        "props": {"contentEncoding": "UTF-8", "messageId": arrived.id},
+        "body": body if isinstance(body, (dict, list)) else message.body,
+        "props": {"contentEncoding": "UTF-8", "messageId": message.id},
     }
 
 
-def _kafka(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
+def _kafka(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
-    properties = arrived.properties
+    properties = message.properties
     return {
         "topic": str(origin.parameters.get("Topic", "")),
         "partition": properties.get("partition", 0),
-        "offset": properties.get("offset", int(_derived(arrived, "offset", 12), 16)),
-        "timestamp": int(arrived.published_at * 1000),
+        "offset": properties.get("offset", int(_derive_hex(message, "offset", 12), 16)),
+        "timestamp": int(message.published_at * 1000),
         "headers": {"headers": list(properties.get("headers", ())), "isReadOnly": False},
         **{key: properties[key] for key in ("key",) if properties.get(key) is not None},
-        "value": _value(arrived.body, origin.value_format),
+        "value": _value(message.body, origin.value_format),
     }
 
 
@@ -214,23 +213,23 @@ def _value(body: str, value_format: ValueFormat) -> Any:
     return body
 
 
-def _mqtt(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
+def _mqtt(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
-    properties = arrived.properties
+    properties = message.properties
     return {
         "props": {
             "firstTopic": properties.get("firstTopic", str(origin.parameters.get("Topic", ""))),
             "secondTopic": properties.get("secondTopic", ""),
             "clientId": properties.get("clientId", ""),
         },
-        "body": arrived.body,
+        "body": message.body,
     }
 
 
-def _apache_rocketmq(arrived: Arrived, origin: MessageOrigin, account: Account) -> dict[str, Any]:
+def _apache_rocketmq(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:
     del account
-    properties = arrived.properties
-    unique = _derived(arrived, "unique", 32)
+    properties = message.properties
+    unique = _derive_hex(message, "unique", 32)
     return {
         "msgId": unique,
         "topic": str(origin.parameters.get("Topic", "")),
@@ -242,26 +241,25 @@ def _apache_rocketmq(arrived: Arrived, origin: MessageOrigin, account: Account) 
             "MAX_OFFSET": "128",
         },
         "userProperties": dict(properties.get("user", {})),
-        "body": arrived.body,
+        "body": message.body,
     }
 
 
-def _mq_subject(given: Mapping[str, Any], account: Account) -> str:
-    return (
-        f"acs:mq:{account.region}:{account.account_id}:{given.get('InstanceId', '')}%{given.get('Topic', '')}"
-    )
+def _mq_subject(parameters: Mapping[str, Any], account: Account) -> str:
+    path = f"{parameters.get('InstanceId', '')}%{parameters.get('Topic', '')}"
+    return f"acs:mq:{account.region}:{account.account_id}:{path}"
 
 
-def _amqp_subject(given: Mapping[str, Any], account: Account) -> str:
-    path = f"instances/{given.get('InstanceId', '')}/vhosts/{given.get('VirtualHostName', '')}"
-    return f"acs:amqp:{account.region}:{account.account_id}:/{path}/queues/{given.get('QueueName', '')}"
+def _amqp_subject(parameters: Mapping[str, Any], account: Account) -> str:
+    path = f"instances/{parameters.get('InstanceId', '')}/vhosts/{parameters.get('VirtualHostName', '')}"
+    return f"acs:amqp:{account.region}:{account.account_id}:/{path}/queues/{parameters.get('QueueName', '')}"
 
 
 SOURCES: Mapping[str, _Product] = {
     "MNS": _Product(
         "mns:Queue:SendMessage",
-        lambda given, account: (
-            f"acs:mns:{account.region}:{account.account_id}:queues/{given.get('QueueName', '')}"
+        lambda parameters, account: (
+            f"acs:mns:{account.region}:{account.account_id}:queues/{parameters.get('QueueName', '')}"
         ),
         _mns,
     ),
@@ -271,13 +269,15 @@ SOURCES: Mapping[str, _Product] = {
     ),
     "Kafka": _Product(
         "alikafka:Topic:Message",
-        lambda given, _: f"acs:{given.get('InstanceId', '')}:topic:{given.get('Topic', '')}",
+        lambda parameters, _: f"acs:{parameters.get('InstanceId', '')}:topic:{parameters.get('Topic', '')}",
         _kafka,
     ),
     # Only the raw form of these two is documented; their CloudEvents follow RocketMQ's.
     "MQTT": _Product(
         "mqtt:Topic:SendMessage",
-        lambda given, account: f"acs:mqtt:{account.region}:{account.account_id}:{given.get('Topic', '')}",
+        lambda parameters, account: (
+            f"acs:mqtt:{account.region}:{account.account_id}:{parameters.get('Topic', '')}"
+        ),
         _mqtt,
     ),
     "ApacheRocketMQ": _Product("mq:Topic:SendMessage", _mq_subject, _apache_rocketmq),

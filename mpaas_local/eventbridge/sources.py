@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from mpaas_local.eventbridge.payloads import Arrived
+from mpaas_local.eventbridge.payloads import ReceivedMessage
 from mpaas_local.mns.errors import MnsError
 
 if TYPE_CHECKING:
@@ -24,16 +24,16 @@ _logger = logging.getLogger(__name__)
 class Source(Protocol):
     """A queue. Received messages are hidden until they are deleted or released."""
 
-    def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
-        """Return at most `most` available messages and hide them for some seconds."""
+    def receive(self, limit: int, seconds: float) -> Sequence[ReceivedMessage]:
+        """Return at most `limit` available messages and hide them for some seconds."""
 
-    def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
+    def hold(self, messages: Sequence[ReceivedMessage], seconds: float) -> Sequence[ReceivedMessage]:
         """Hide messages for some seconds from now; returns them with new receipts."""
 
-    def release(self, messages: Sequence[Arrived]) -> None:
+    def release(self, messages: Sequence[ReceivedMessage]) -> None:
         """Make messages visible now."""
 
-    def delete(self, messages: Sequence[Arrived]) -> None:
+    def delete(self, messages: Sequence[ReceivedMessage]) -> None:
         """Delete messages."""
 
 
@@ -51,11 +51,11 @@ class MnsSource:
         with contextlib.suppress(MnsError):  # it exists, with other attributes
             store.create_queue(queue)
 
-    def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
+    def receive(self, limit: int, seconds: float) -> Sequence[ReceivedMessage]:
         """Receive messages and hide them, regardless of the queue's visibility timeout."""
-        messages = self._store.receive(self._queue, most, visibility_timeout=math.ceil(seconds))
+        messages = self._store.receive(self._queue, limit, visibility_timeout=math.ceil(seconds))
         return [
-            Arrived(
+            ReceivedMessage(
                 id=message.id,
                 body=message.body,
                 published_at=message.enqueue_time / 1000,
@@ -64,7 +64,7 @@ class MnsSource:
             for message in messages
         ]
 
-    def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
+    def hold(self, messages: Sequence[ReceivedMessage], seconds: float) -> Sequence[ReceivedMessage]:
         """Change the visibility of messages; a message with an expired receipt keeps it."""
         receipts = [message.receipt for message in messages]
         changed = self._store.change_visibility_batch(self._queue, receipts, math.ceil(seconds))
@@ -75,11 +75,11 @@ class MnsSource:
             for message in messages
         ]
 
-    def release(self, messages: Sequence[Arrived]) -> None:
+    def release(self, messages: Sequence[ReceivedMessage]) -> None:
         """Make messages visible now."""
         self._store.change_visibility_batch(self._queue, [message.receipt for message in messages], 0)
 
-    def delete(self, messages: Sequence[Arrived]) -> None:
+    def delete(self, messages: Sequence[ReceivedMessage]) -> None:
         """Delete messages; those with expired receipts will be redelivered, which is logged."""
         failures = self._store.delete_batch(self._queue, [message.receipt for message in messages])
         if failures:

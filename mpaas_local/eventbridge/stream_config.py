@@ -28,7 +28,7 @@ class StreamConfig:
     Attributes:
         function: Name of the function.
         name: `triggerName`.
-        origin: `eventSourceConfig`, and its names in the messages.
+        origin: `eventSourceConfig`, as the messages name it.
         enabled: `triggerEnable`.
         asynchronous: Whether calls are asynchronous: `asyncInvocationType`.
         pattern: `eventRuleFilterPattern`; messages that do not match are deleted.
@@ -60,7 +60,7 @@ class StreamConfig:
 
     @property
     def body_limit(self) -> int:
-        """Most bytes of messages in one call (fc-runtime.md: Batches and retries)."""
+        """Maximum size, in bytes, of messages in one call (fc-runtime.md: Batches and retries)."""
         return PAYLOAD_LIMIT if self.asynchronous else REQUEST_BODY_LIMIT
 
 
@@ -79,14 +79,14 @@ def stream_of(
         function: Name of the function.
         strings: Whether elements of the array are JSON texts, as a real Kafka trigger sent them in 2022
             (fc-runtime.md: Event streams).
-        value_format: How to present the value of a Kafka record.
+        value_format: The form of a Kafka record's value.
         async_literal: The `asyncInvocationType` that means asynchronous calls; a setting, since the sources
             contradict each other (fc-runtime.md: Event stream configuration).
     """
     config, name = trigger.trigger_config, trigger.trigger_name
     kind = cast("SourceKind", config.event_source_config.event_source_type)
     run = config.run_options
-    driven = run is not None and run.mode == "event-driven"
+    event_driven = run is not None and run.mode == "event-driven"
     asynchronous = config.async_invocation_type is async_literal
     stream = StreamConfig(
         function=function,
@@ -94,23 +94,23 @@ def stream_of(
         origin=MessageOrigin(
             kind=kind,
             parameters=config.event_source_config.parameters,
-            bus=f"{kind}-{function if driven else 'Function'}-{name}",
-            datacontenttype="application/json;charset=utf-8" if driven else None,
+            bus=f"{kind}-{function if event_driven else 'Function'}-{name}",
+            datacontenttype="application/json;charset=utf-8" if event_driven else None,
             value_format=value_format,
         ),
         enabled=config.trigger_enable,
         asynchronous=asynchronous,
         pattern=config.pattern,
         schema=config.schema_of_events,
-        shape="bare" if driven else "strings" if strings else "objects",
+        shape="bare" if event_driven else "strings" if strings else "objects",
         consumers=config.concurrency if kind == "Kafka" and not asynchronous else 1,
     )
     if run is None:
         return stream
     return replace(
         stream,
-        count=1 if driven else run.batch_window.count_based_window,
-        seconds=0 if driven else run.batch_window.time_based_window,
+        count=1 if event_driven else run.batch_window.count_based_window,
+        seconds=0 if event_driven else run.batch_window.time_based_window,
         strategy=run.retry_strategy.push_retry_strategy,
         tolerant=run.errors_tolerance == "ALL",
         dead_letters=run.dead_letters or None,

@@ -2,18 +2,18 @@
 (fc-runtime.md: Event streams to Batches and retries).
 
 A `StreamConfig` comes from a trigger of type `eventbridge`. An `EventStream` receives messages from a source,
-calls the function with them on its own thread, and deletes them only after the call succeeded: if this
-process ends first, they are delivered again. Choices where the reference is silent:
+calls the function with them on its own thread, and deletes them only after the call has succeeded: if this
+process ends first, they are redelivered. Choices where the reference is silent:
 
 * `asyncInvocationType: true` is asynchronous, as its name says, unless `stream_of` is configured otherwise.
-  Messages are acknowledged when the asynchronous queue has accepted them, as on FC; that queue is in memory.
+  Messages are acknowledged when the asynchronous queue has accepted them, as on FC.
 * Without `batchWindow` every message is a batch. A time window counts from the first message.
 * The size limit counts the messages, without brackets and commas: 128 KB hold 64 messages of 2 KB
-  (fc-runtime.md: Batches and retries). A message that exceeds the limit alone is not retried.
-* With `errorsTolerance: NONE`, a stream without retries left makes its messages visible again and blocks
+  (fc-runtime.md: Batches and retries). A single message that exceeds the limit is not retried.
+* With `errorsTolerance: NONE`, after the last retry the stream makes its messages visible again and blocks
   until `resume` or a restart.
-* A dead letter is one message: its element of the array. A dead-letter queue that refuses one blocks the
-  stream.
+* A dead letter is one message: its element of the array. If the dead-letter queue refuses one, the stream
+  blocks.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class EventStream:
         invoke: Calls the function, for synchronous triggers.
         accept: Accepts events for the function, for asynchronous triggers.
         dead_letters: Delivers a message to the ARN of the dead-letter queue.
-        account: For the messages.
+        account: Account and region in the messages.
         clock: None for that of the machine.
         hold_seconds: How long messages are hidden for one call; longer than the function's timeout. If this
             process dies, they become visible after that.
-        redeliveries: Probability that a successful batch is not deleted but delivered again, 0 to 1.
+        redeliveries: Probability that a successful batch is redelivered instead of deleted, 0 to 1.
         seed: Seed of that probability and of random delays.
     """
 
@@ -96,7 +96,7 @@ class EventStream:
                 counts=self._counts,
                 hold_seconds=hold_seconds,
                 redeliveries=redeliveries,
-                chance=random.Random(seed + number),  # for a simulation, not for secrets
+                rng=random.Random(seed + number),  # for a simulation, not for secrets
             )
             for number in range(config.consumers)
         ]
@@ -132,7 +132,7 @@ class EventStream:
     def counts(self) -> dict[str, int]:
         """Counters.
 
-        Messages: `received`, `delivered`, `filtered`, `dead_lettered`, `dropped`, `redelivered` (on purpose).
+        Messages: `received`, `delivered`, `filtered`, `dead_lettered`, `dropped`, `redelivered` (simulated).
         Calls: successful `batches`, `failures`, `throttled`, `retries`.
         """
         return self._counts.read()
@@ -157,8 +157,8 @@ class EventStream:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-class _Failed(Exception):
-    """The function failed with a batch."""
+class _FunctionFailed(Exception):
+    """The function failed to process a batch."""
 
 
 def _synchronous(invoke: Invoke | None) -> Accept | None:
@@ -169,7 +169,7 @@ def _synchronous(invoke: Invoke | None) -> Accept | None:
         del size
         result = invoke(body)
         if result.error_type is not None:
-            raise _Failed(f"{result.error_type}, request {result.request_id}")
+            raise _FunctionFailed(f"{result.error_type}, request {result.request_id}")
         return result.request_id
 
     return call

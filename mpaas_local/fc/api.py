@@ -4,8 +4,8 @@ that fires timers.
 * `/2023-03-30/functions/{function}/invocations` is the path of FC 3.0, and
   `/2016-08-15/services/{service}/functions/{function}/invocations` that of FC 2.0. The SDKs of both work
   unchanged. Signatures are verified if keys are given.
-* `POST /invocations/{function}` does the same without a signature, for use by hand.
-* `POST /ticks/{timer}` fires a timer by hand.
+* `POST /invocations/{function}` does the same without a signature, for manual calls.
+* `POST /ticks/{timer}` fires a timer now.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starlette.routing import Route
 from mpaas_local.fc.api_errors import ERROR_HANDLERS, ApiError, api_error_of, json_response
 from mpaas_local.fc.asynchronous import delay_of
 from mpaas_local.fc.call import new_request_id
-from mpaas_local.fc.clients import unless_gone
+from mpaas_local.fc.clients import call_unless_disconnected
 from mpaas_local.fc.http_trigger import REQUEST_BODY_LIMIT
 from mpaas_local.fc.signatures import ApiCall, Unsigned, verify
 from mpaas_local.fc.timer_trigger import UnknownTimer
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["CONCURRENCY", "Callee", "create_api", "read_body"]
 
 CONCURRENCY = 40
-"""Most concurrent synchronous calls."""
+"""Maximum number of concurrent synchronous calls."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def create_api(
 
     Args:
         functions: By name; `<service>/<function>` for a function of a service of FC 2.0.
-        timers: Those that `POST /ticks/…` fires.
-        access_keys: Keys that the paths of FC require; None accepts unsigned calls.
+        timers: The timers for `POST /ticks/…`.
+        access_keys: Keys by id, one of which must sign each call of FC's paths; None accepts unsigned calls.
         more_routes: Routes of other services on the same port, such as `event_routes`.
     """
     api = _Api(functions, timers, access_keys, anyio.CapacityLimiter(CONCURRENCY))
@@ -133,7 +133,7 @@ class _Api:
             return _accept(callee, event, request)
         request_id = new_request_id()
         try:
-            result = await unless_gone(
+            result = await call_unless_disconnected(
                 request.receive,
                 lambda: callee.invoke(event, request_id=request_id),
                 lambda: callee.cancel is None or callee.cancel(request_id),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from mpaas_local.compact_json import compact_json
 from mpaas_local.fc.call import new_request_id
-from mpaas_local.fc.clients import ClientGone
+from mpaas_local.fc.clients import ClientDisconnected
 from mpaas_local.fc.errors import (
     HostClosed,
     InvalidArgument,
@@ -34,7 +34,7 @@ _KINDS = (
     (PayloadTooLarge, 400, "EntityTooLarge"),
     (InvalidArgument, 400, "InvalidArgument"),
     (TaskExists, 409, "AsyncTaskAlreadyExists"),
-    (ClientGone, 499, "InvocationCanceled"),
+    (ClientDisconnected, 499, "InvocationCanceled"),
     (Throttled, 429, "ResourceExhausted"),
     (HostClosed, 503, "ServiceUnavailable"),
     (QueueClosed, 503, "ServiceUnavailable"),
@@ -56,7 +56,7 @@ class ApiError(Exception):
 
 
 def api_error_of(error: Exception) -> ApiError:
-    """The API's error for a call that was not made or an event that was not accepted."""
+    """Return the API's error for a call that failed or an event that was not accepted."""
     if isinstance(error, ApiError):
         return error
     for kind, status, code in _KINDS:
@@ -67,7 +67,7 @@ def api_error_of(error: Exception) -> ApiError:
 
 
 def json_response(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON response."""
+    """Return a JSON response."""
     return Response(compact_json(body), status, headers, media_type="application/json")
 
 

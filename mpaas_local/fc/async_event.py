@@ -91,7 +91,7 @@ class RecordSender:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueContext:
-    """What all events of one queue share."""
+    """The settings and services that all events of one queue share."""
 
     function: str
     arn: str
@@ -126,17 +126,17 @@ class AsyncEvent:
         self._event = event.payload
         self._request_id = event.request_id
         self._task = task
-        self._dies = event.due + context.config.max_age_seconds
+        self._expires_at = event.due + context.config.max_age_seconds
         self._calls = 0
         self._function_errors = 0
-        self._refusals = 0  # in a row
+        self._refusals = 0  # consecutive
         self._refused_since = 0.0
         self._last = _NEVER_CALLED
 
     def __call__(self) -> float | None:
         """Make the next call; returns when to run again, or None."""
         context = self._context
-        if context.clock.time() >= self._dies:
+        if context.clock.time() >= self._expires_at:
             self._end("expired", "Expired")
             return None
         self._task.state = "Running"
@@ -152,9 +152,9 @@ class AsyncEvent:
             _logger.exception("%s: request %s: system error", context.function, self._request_id)
             context.counts.add("system_errors")
             return self._back_off(_refusal("InternalServerError", 500, "InternalServerError", error))
-        return self._take_result(result)
+        return self._handle_result(result)
 
-    def _take_result(self, result: Result) -> float | None:
+    def _handle_result(self, result: Result) -> float | None:
         """Handle the function's result, which may be an error."""
         context = self._context
         context.counts.add("calls")
@@ -172,7 +172,7 @@ class AsyncEvent:
         return None
 
     def _back_off(self, response: _LastResponse) -> float | None:
-        """Retry later, since the function was not called (fc-runtime.md: Asynchronous invocation)."""
+        """Retry later: the function was not called (fc-runtime.md: Asynchronous invocation)."""
         self._last = response
         now = self._context.clock.time()
         if not self._refusals:
@@ -187,15 +187,15 @@ class AsyncEvent:
     def _retry_after(self, delay: float) -> float:
         self._context.counts.add("retried")
         self._task.state = "Retrying"
-        return min(self._context.clock.time() + delay, self._dies)
+        return min(self._context.clock.time() + delay, self._expires_at)
 
     def _end(self, count: str, state: str) -> None:
         context = self._context
-        good = count == "succeeded"
-        arn = context.config.on_success if good else context.config.on_failure
+        succeeded = count == "succeeded"
+        arn = context.config.on_success if succeeded else context.config.on_failure
         if arn is not None:
             context.send_record(arn, self._record())
-        if not good:
+        if not succeeded:
             _logger.warning(
                 "%s: request %s given up: %s", context.function, self._request_id, self._last.condition
             )
@@ -240,7 +240,7 @@ class _RecordDelivery:
         self._arn = arn
         self._record = record
         self._attempts = 0
-        self._ends = self._clock.time() + _DELIVERY_SECONDS
+        self._deadline = self._clock.time() + _DELIVERY_SECONDS
 
     def __call__(self) -> float | None:
         try:
@@ -250,7 +250,7 @@ class _RecordDelivery:
         except Exception as error:  # any other exception counts as 5xx
             due = self._clock.time() + _FIRST_BACKOFF * 2.0**self._attempts
             self._attempts += 1
-            if due <= self._ends:
+            if due <= self._deadline:
                 return due
             _logger.warning("%s: record given up: %s: %s", self._function, self._arn, error)
         else:

@@ -1,4 +1,4 @@
-"""What asynchronous queues hold, in a file: it survives the end of this process, as FC's does."""
+"""The events and task ids of asynchronous queues, in a file: they survive a restart, as on FC."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ CREATE TABLE tasks (
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEvent:
-    """An event that has not ended.
+    """An unfinished event.
 
     Attributes:
-        id: In the file.
+        id: Row id in the file.
         payload: The event.
-        request_id: Of its calls.
-        task_id: Its id, or the request id.
-        due: When it may be called for, in Unix seconds.
+        request_id: Request id of its calls.
+        task_id: Task id, or the request id.
+        due: Time of the first call, in seconds since 1970.
     """
 
     id: int
@@ -56,13 +56,13 @@ class AsyncStore:
     """The queues of all functions in one file. Thread-safe."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open it.
+        """Open the file.
 
         Args:
             path: Created if missing.
 
         Raises:
-            StoreUnusable: the file is something else.
+            StoreUnusable: the file cannot be opened, or is not such a store.
         """
         self._database = Database(path, schema=_SCHEMA, version=_VERSION)
 
@@ -73,7 +73,7 @@ class AsyncStore:
         self.close()
 
     def add(self, function: str, payload: bytes, request_id: str, task_id: str, due: float) -> int:
-        """Keep an event until `remove`; return its id."""
+        """Store an event; returns its id."""
         with self._database.transaction() as connection:
             row = connection.execute(
                 "INSERT INTO events (function, payload, request_id, task_id, due) VALUES (?, ?, ?, ?, ?)",
@@ -82,12 +82,12 @@ class AsyncStore:
             return int(row.lastrowid or 0)
 
     def remove(self, event: int) -> None:
-        """Forget an event that has ended."""
+        """Delete an event that has ended."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM events WHERE id = ?", (event,))
 
     def events(self, function: str) -> list[StoredEvent]:
-        """Return the events of a function that have not ended, in the order in which they are due."""
+        """Return the unfinished events of a function, the earliest first."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT id, payload, request_id, task_id, due FROM events WHERE function = ? ORDER BY due",
@@ -96,14 +96,19 @@ class AsyncStore:
             return [StoredEvent(**row) for row in rows]
 
     def add_task(self, function: str, task_id: str, accepted_at: float) -> None:
-        """Remember the id of a task."""
+        """Store the id of a task."""
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?)", (function, task_id, accepted_at)
             )
 
     def tasks(self, function: str, since: float) -> dict[str, float]:
-        """Return when each task of a function was accepted, by its id; older ones are forgotten."""
+        """Return the times at which tasks of a function were accepted, by task id.
+
+        Args:
+            function: Name of the function.
+            since: Seconds since 1970; older tasks are deleted.
+        """
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM tasks WHERE accepted_at < ?", (since,))
             rows = connection.execute(

@@ -1,17 +1,16 @@
 """Asynchronous invocation of a function (fc-runtime.md: Asynchronous invocation): an event is accepted,
 delivered later, retried, and finally reported to a destination.
 
-With a store, unfinished events and the ids of tasks survive this process, as on FC; an event starts over,
-with all its attempts. Choices where the reference is silent:
+With a store, unfinished events and task ids survive a restart, as on FC; an event then starts over with all
+its attempts. Choices where the reference is silent:
 
 * A function error is retried after `retry_seconds`, with the same request id and a higher `retry_count`.
-* "Up to 5 h" of throttling and system errors counts from the first one in a row.
+* The "up to 5 h" of throttling and system errors count from the first of consecutive ones.
 * The age of an event counts from the end of its `x-fc-async-delay`.
 * `condition` of an event whose last attempt did not reach the function is `FunctionResourceExhausted`
   (throttled, or expired before an instance was free) or `InternalServerError` (system error);
-  `approximateInvokeCount` counts the calls that did.
-* A duplicate is a second delivery of the event under the same request id, with its own retries and its own
-  record.
+  `approximateInvokeCount` counts the attempts that did.
+* A duplicate is a second delivery of the event with the same request id, but its own retries and record.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncConfig", "AsyncQueue", "delay_of"]
 
-LONGEST_DELAY = 3600
+MAX_DELAY_SECONDS = 3600
 """Largest `x-fc-async-delay`, in seconds (fc-runtime.md: Asynchronous invocation)."""
 
 _TASK_SECONDS = 7 * 86400
@@ -74,14 +73,14 @@ class AsyncQueue:
         function: Name of the function.
         invoke: Calls it.
         config: Retries, age, destinations.
-        account: For the function's ARN.
-        deliver: Delivers records to destinations; without it they count as undelivered.
+        account: Account and region in the function's ARN.
+        deliver: Delivers records to destinations; without it, they count as undelivered.
         clock: None for that of the machine.
-        concurrency: Most calls at a time.
-        retry_seconds: Delay after a function error; FC does not document its own.
+        concurrency: Maximum number of concurrent calls.
+        retry_seconds: Delay before a retry after a function error; that of FC is not documented.
         duplicates: Probability that an event is delivered twice, 0 to 1.
         seed: Seed of that probability.
-        store: What survives this process; without it, nothing does.
+        store: Keeps events and task ids over a restart; without it, they are lost.
     """
 
     def __init__(
@@ -151,13 +150,13 @@ class AsyncQueue:
         """Accept an event (202) and return its request id.
 
         Args:
-            event: Payload; at most 128 KB count, see `size`.
+            event: Payload; `size` has its limit.
             request_id: None for a new one.
             delay: `x-fc-async-delay`: seconds until the first call, more than 0, at most 3600; None for none.
             task_id: `x-fc-async-task-id`; None for the request id.
-            size: The bytes that count against the limit: those of a timer's payload (fc-runtime.md: Timer
-                trigger), of a request's body (fc-runtime.md: HTTP limits), of a batch's messages
-                (fc-runtime.md: Batches and retries). None for those of the event.
+            size: The bytes that count against the limit of 128 KB: those of a timer's payload
+                (fc-runtime.md: Timer trigger), of a request's body (fc-runtime.md: HTTP limits), of a batch's
+                messages (fc-runtime.md: Batches and retries). None for the size of the event.
 
         Raises:
             PayloadTooLarge: the event is too large.
@@ -168,9 +167,9 @@ class AsyncQueue:
         size = len(event) if size is None else size
         if size > PAYLOAD_LIMIT:
             raise PayloadTooLarge(size)
-        if delay is not None and not 0 < delay <= LONGEST_DELAY:
+        if delay is not None and not 0 < delay <= MAX_DELAY_SECONDS:
             raise InvalidArgument(
-                f"x-fc-async-delay is {delay:g}; must be more than 0 and at most {LONGEST_DELAY} seconds"
+                f"x-fc-async-delay is {delay:g}; must be more than 0 and at most {MAX_DELAY_SECONDS} seconds"
             )
         if task_id is not None and not _TASK_ID.fullmatch(task_id):
             raise InvalidArgument(
@@ -186,8 +185,8 @@ class AsyncQueue:
         self._counts.add("accepted")
         self._counts.add("duplicated", deliveries - 1)
         for _ in range(deliveries):
-            number = self._store.add(self.function, event, request_id, task_id, due) if self._store else 0
-            stored = StoredEvent(id=number, payload=event, request_id=request_id, task_id=task_id, due=due)
+            row = self._store.add(self.function, event, request_id, task_id, due) if self._store else 0
+            stored = StoredEvent(id=row, payload=event, request_id=request_id, task_id=task_id, due=due)
             if not self._schedule.at(due, AsyncEvent(self._context, stored, task)):
                 self._counts.add("abandoned")
                 raise QueueClosed(f"{self.function}: the asynchronous queue is closed")
@@ -207,9 +206,9 @@ class AsyncQueue:
         return task
 
     def _restore(self, store: AsyncStore) -> None:
-        """Go on with what an earlier process left."""
-        known = store.tasks(self.function, self._clock.time() - _TASK_SECONDS)
-        self._states = {task_id: Task(accepted_at, "Succeeded") for task_id, accepted_at in known.items()}
+        """Resume the events that an earlier process left unfinished."""
+        tasks = store.tasks(self.function, self._clock.time() - _TASK_SECONDS)
+        self._states = {task_id: Task(accepted_at, "Succeeded") for task_id, accepted_at in tasks.items()}
         for event in store.events(self.function):
             task = self._states.get(event.task_id) or Task(self._clock.time())
             task.state = "Enqueued"
@@ -245,15 +244,15 @@ class AsyncQueue:
         return self._schedule.finish(timeout)
 
     def close(self) -> None:
-        """Stop at once; running calls end with their host. A second call does nothing."""
+        """Stop at once; running calls end with their host. Idempotent."""
         if self._closed:
             return
         self._closed = True
         discarded = self._schedule.close()
         if self._store:
-            if left := len(self._store.events(self.function)):
-                text = "%s: unfinished asynchronous events: %d; they go on at the next start"
-                _logger.warning(text, self.function, left)
+            if unfinished := len(self._store.events(self.function)):
+                text = "%s: unfinished asynchronous events: %d; they resume at the next start"
+                _logger.warning(text, self.function, unfinished)
         elif discarded:
             _logger.warning(
                 "%s: unfinished asynchronous events and records: %d; they are lost", self.function, discarded

@@ -83,7 +83,7 @@ class Invoke(Protocol):
 class Accept(Protocol):
     """Accepts an event for a function and returns the request id, as `AsyncQueue.accept` does.
 
-    `size` is the part of the event that counts against the limit, in bytes: without what a trigger adds.
+    `size` is the number of bytes that count against the limit: the event without the trigger's additions.
     """
 
     def __call__(self, event: bytes, /, *, size: int | None = None) -> str:

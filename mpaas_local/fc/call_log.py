@@ -1,7 +1,7 @@
 """The recent calls of the functions: their triggers, logs and durations.
 
 A `CallLog` receives log lines and calls from a `FunctionHost` (`on_log`, `on_call`), keeps the most recent
-calls and passes each on, so the inbox can show a push with the call that caused it.
+calls and passes each on, so that the inbox can show a push with the call that sent it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CallLog", "RecordedCall", "trigger_of"]
 
-LONGEST_PAYLOAD = 64 * 1024
-"""Characters stored of a payload."""
-MOST_LINES = 500
-"""Log lines stored of one call."""
+MAX_PAYLOAD_LENGTH = 64 * 1024
+"""Number of characters kept of a payload."""
+MAX_LINES = 500
+"""Number of log lines kept of a call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,9 @@ class RecordedCall:
     Attributes:
         function: Name of the function.
         request_id: Id of the call.
-        trigger: As `trigger_of` names it.
+        trigger: The kind of trigger, from `trigger_of`.
         payload: The event, as text.
-        ended: Seconds since 1970.
+        ended_at: Seconds since 1970.
         duration_ms: Milliseconds in the handler.
         cold: Whether a new instance was started for it.
         error: `X-Fc-Error-Type`; None on success.
@@ -48,7 +48,7 @@ class RecordedCall:
     request_id: str
     trigger: str
     payload: str
-    ended: float
+    ended_at: float
     duration_ms: float
     cold: bool
     error: str | None
@@ -72,7 +72,7 @@ class RecordedCall:
             "function": self.function,
             "requestId": self.request_id,
             "trigger": self.trigger,
-            "endedAt": utc_text(self.ended),
+            "endedAt": utc_text(self.ended_at),
             "durationMs": round(self.duration_ms, 1),
             "cold": self.cold,
             "error": self.error,
@@ -85,7 +85,7 @@ class CallLog:
     """The most recent calls of all functions. Thread-safe.
 
     Args:
-        most: How many calls to keep.
+        limit: Number of calls to keep.
         on_log: Also receives the log lines.
         on_call: Receives each recorded call.
     """
@@ -93,11 +93,11 @@ class CallLog:
     def __init__(
         self,
         *,
-        most: int = 5000,
+        limit: int = 5000,
         on_log: LogSink | None = None,
         on_call: Callable[[RecordedCall], None] | None = None,
     ) -> None:
-        self._calls: deque[RecordedCall] = deque(maxlen=most)
+        self._calls: deque[RecordedCall] = deque(maxlen=limit)
         self._lines: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self._on_log = on_log
@@ -107,24 +107,24 @@ class CallLog:
         """Record a log line of a running call."""
         with self._lock:
             lines = self._lines.setdefault(request_id, [])
-            if len(lines) < MOST_LINES:
+            if len(lines) < MAX_LINES:
                 lines.append(line)
         if self._on_log:
             self._on_log(function, request_id, line)
 
-    def ended(self, function: str, event: bytes, result: Result) -> None:
+    def record(self, function: str, event: bytes, result: Result) -> None:
         """Record a finished call."""
         with self._lock:
             lines = self._lines.pop(result.request_id, [])
-            if len(self._lines) > MOST_LINES:  # logged by instances between calls
+            if len(self._lines) > MAX_LINES:  # logged by instances between calls
                 self._lines.clear()
-        payload = event[: LONGEST_PAYLOAD * 4].decode(errors="replace")
+        payload = event[: MAX_PAYLOAD_LENGTH * 4].decode(errors="replace")
         call = RecordedCall(
             function=function,
             request_id=result.request_id,
             trigger=trigger_of(event),
-            payload=payload[:LONGEST_PAYLOAD],
-            ended=time.time(),
+            payload=payload[:MAX_PAYLOAD_LENGTH],
+            ended_at=time.time(),
             duration_ms=result.duration_ms,
             cold=result.cold,
             error=result.error_type,
@@ -143,8 +143,8 @@ class CallLog:
 
 
 def trigger_of(event: bytes) -> str:
-    """The kind of trigger that sends such an event (fc-runtime.md: HTTP trigger to Asynchronous invocation),
-    or ``invocation``.
+    """Return the kind of trigger that sends such an event
+    (fc-runtime.md: HTTP trigger to Asynchronous invocation), or `invocation`.
     """
     try:
         value = json.loads(event)
@@ -154,13 +154,13 @@ def trigger_of(event: bytes) -> str:
         return "queue"
     if not isinstance(value, dict):
         return "invocation"
-    for keys, trigger in _SIGNS:
+    for keys, trigger in _KEYS_OF_TRIGGERS:
         if keys <= value.keys():
             return trigger
     return "invocation"
 
 
-_SIGNS = (
+_KEYS_OF_TRIGGERS = (
     ({"requestContext", "rawPath"}, "http"),
     ({"triggerName", "triggerTime"}, "timer"),
     ({"TopicName", "MessageId"}, "topic"),

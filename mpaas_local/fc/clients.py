@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive
 
-__all__ = ["ClientGone", "unless_gone"]
+__all__ = ["ClientDisconnected", "call_unless_disconnected"]
 
 _T = TypeVar("_T")
-_AGAIN_SECONDS = 0.02
+_RETRY_SECONDS = 0.02
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client has closed its connection."""
 
 
-async def unless_gone(
+async def call_unless_disconnected(
     receive: Receive,
     call: Callable[[], _T],
     cancel: Callable[[], bool],
@@ -31,13 +31,13 @@ async def unless_gone(
     """Return the result of a blocking call; if the client disconnects first, cancel the call.
 
     Args:
-        receive: That of the request, whose body must be read already.
+        receive: Of the request, whose body must have been read.
         call: Runs on a thread; its exceptions are raised here.
         cancel: Ends the call soon; False if no instance serves it yet.
         limiter: Limits the concurrent calls.
 
     Raises:
-        ClientGone: the client has disconnected.
+        ClientDisconnected: the client has disconnected.
     """
     results: list[_T] = []
     errors: list[Exception] = []
@@ -47,7 +47,7 @@ async def unless_gone(
             while (await receive())["type"] != "http.disconnect":
                 pass
             while not await anyio.to_thread.run_sync(cancel):  # noqa: ASYNC110 - the call is on a thread
-                await anyio.sleep(_AGAIN_SECONDS)
+                await anyio.sleep(_RETRY_SECONDS)
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(watch)
@@ -59,5 +59,5 @@ async def unless_gone(
     if errors:
         raise errors[0]
     if not results:
-        raise ClientGone
+        raise ClientDisconnected
     return results[0]

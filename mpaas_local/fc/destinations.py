@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 MNS_LIMIT = 64 * 1024
-"""Most bytes of a record for MNS and EventBridge (fc-runtime.md: Asynchronous invocation)."""
+"""Maximum size, in bytes, of a record for MNS and EventBridge (fc-runtime.md: Asynchronous invocation)."""
 
 _MNS = re.compile(r"acs:mns:[^:]*:[^:]*:/(queues|topics)/([^/]+)(?:/messages)?")
 _BUS = re.compile(r"acs:eventbridge:[^:]*:[^:]*:/?eventbus/([^/]+)")
@@ -74,7 +74,7 @@ def destination_of(arn: str) -> NamedResource:
 class RecordDelivery:
     """Delivers records to ARNs.
 
-    A callback raises `Undeliverable` to refuse a record for good; after any other exception, delivery is
+    A callback raises `Undeliverable` to refuse a record permanently; after any other exception, delivery is
     retried.
 
     Attributes:
@@ -126,18 +126,20 @@ def mns_destinations(
         bus: Publishes a record on an event bus, by name; None if there is none.
     """
     return RecordDelivery(
-        queue=_refusing(lambda name, body: store.send(name, body.decode())),
-        topic=_refusing(lambda name, body: store.topics.publish(name, body.decode())),
+        queue=_raising_undeliverable(lambda name, body: store.send(name, body.decode())),
+        topic=_raising_undeliverable(lambda name, body: store.topics.publish(name, body.decode())),
         bus=bus,
         functions=functions or {},
     )
 
 
-def _refusing(send: Callable[[str, bytes], object]) -> Callable[[str, bytes], object]:
-    def sending(name: str, body: bytes) -> None:
+def _raising_undeliverable(send: Callable[[str, bytes], object]) -> Callable[[str, bytes], object]:
+    """Return a callback whose MNS errors are `Undeliverable`."""
+
+    def deliver(name: str, body: bytes) -> None:
         try:
             send(name, body)
         except MnsError as error:
             raise Undeliverable(f"{name}: {error}") from error
 
-    return sending
+    return deliver

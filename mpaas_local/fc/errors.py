@@ -1,4 +1,4 @@
-"""Why a function could not be called, or its event not accepted."""
+"""Errors of a function that could not be called, or whose event was not accepted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = [
 ]
 
 PAYLOAD_LIMIT = 128 * 1024
-"""Most bytes of an asynchronous event (fc-runtime.md: Asynchronous invocation)."""
+"""Maximum size, in bytes, of an asynchronous event (fc-runtime.md: Asynchronous invocation)."""
 
 
 class Throttled(Exception):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Function", "environment_of"]
 
 ENVIRONMENT_LIMIT = 4096
-"""Most bytes of the names and values of a function's own variables
+"""Maximum size, in bytes, of the names and values of a function's own variables
 (fc-runtime.md: Environment variables)."""
 EXECUTABLE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -29,7 +29,7 @@ class Function:
         name: Function name, as in `s.yaml`.
         folder: Code package, which replaces `/code`.
         handler: `file.method` (fc-runtime.md: Handler).
-        runtime: Decides which `context` and `FC_*` variables the function sees (fc-runtime.md: Context,
+        runtime: Determines the `context` and the `FC_*` variables of the function (fc-runtime.md: Context,
             Environment variables), but not the interpreter, which the host chooses.
         timeout: Seconds per call, more than 0, at most 86400.
         memory: In MB; shown to the function, not enforced.
@@ -38,8 +38,7 @@ class Function:
         initializer: `file.method` called once per instance before its first call
             (fc-runtime.md: Lifecycle hooks).
         initializer_timeout: Seconds, at most 300.
-        prestop: `file.method` called before an instance is stopped on purpose
-            (fc-runtime.md: Lifecycle hooks).
+        prestop: `file.method` called before an idle instance is stopped (fc-runtime.md: Lifecycle hooks).
         prestop_timeout: Seconds, at most 90.
     """
 
@@ -57,13 +56,15 @@ class Function:
     prestop_timeout: float = 30
 
     def __post_init__(self) -> None:
-        for name, seconds, most in (
+        for name, seconds, maximum in (
             ("timeout", self.timeout, 86400),
             ("initializer_timeout", self.initializer_timeout, 300),
             ("prestop_timeout", self.prestop_timeout, 90),
         ):
-            if not 0 < seconds <= most:
-                raise ValueError(f"{self.name}: {name} is {seconds}; must be more than 0 and at most {most}")
+            if not 0 < seconds <= maximum:
+                raise ValueError(
+                    f"{self.name}: {name} is {seconds}; must be more than 0 and at most {maximum}"
+                )
         if not self.folder.is_dir():
             raise ValueError(f"{self.name}: the code folder {self.folder} does not exist")
         for key in self.environment:
@@ -77,7 +78,7 @@ class Function:
 
 
 def environment_of(function: Function, account: Account) -> dict[str, str]:
-    """The complete environment of the function, without any variable of this process
+    """Return all environment variables of the function; those of this process are not inherited
     (fc-runtime.md: Environment variables).
     """
     versions = (

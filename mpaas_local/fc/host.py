@@ -1,10 +1,10 @@
-"""Function Compute for one function on this machine: events go in, results come out.
+"""Function Compute for one function on this machine: it calls the function with events and returns results.
 
 A `FunctionHost` keeps the instances of a function. Each is a process that runs `mpaas_local/fc/runtime.py`:
-timeouts, exits and crashes are real, and the function sees no variable of the host. An instance serves one
-call at a time. More concurrent calls start more instances, up to a limit; idle instances are reused, the most
-recently used first (fc-runtime.md: Instances). Unlike on FC, an idle instance is not frozen: its threads keep
-running, and their output appears before the instance's next call.
+timeouts, exits and crashes are real, and the function sees no environment variable of the host. An instance
+serves one call at a time. More concurrent calls start more instances, up to a limit; idle instances are
+reused, the most recently used first (fc-runtime.md: Instances). Unlike on FC, an idle instance is not frozen:
+its threads keep running, and their output appears before the instance's next call.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class FunctionHost:
     Args:
         function: The function to host.
         account: Account, region and credentials that the function sees.
-        limit: Most instances at a time (FC: reservedConcurrency, with one call per instance).
+        limit: Maximum number of instances (FC: reservedConcurrency, with one call per instance).
         idle_seconds: Stops an instance that was idle for this long; None keeps it until `close`.
         on_log: Receives the log lines.
-        on_start: Receives the event of each call before the handler does.
+        on_start: Receives the event of each call before the handler is called.
         on_call: Receives the finished calls.
         python: Interpreter of the instances; the function sees its installed packages.
         grace_seconds: Time between SIGTERM, after a timeout, and SIGKILL.
@@ -95,20 +95,20 @@ class FunctionHost:
         retry_count: int = 0,
         credentials: LocalCredentials | None = None,
     ) -> Result:
-        """Call the handler and wait for its result. A failure of the function is a result, too.
+        """Call the handler and wait for its result. An error of the function is a result, not an exception.
 
         Args:
             event: Payload for the handler.
             request_id: Id of the call; None for a new one.
-            retry_count: How often the platform has tried this event before.
-            credentials: Replace the account's in the context: FC renews them between calls.
+            retry_count: Number of earlier attempts with this event.
+            credentials: Replace the account's credentials in the context: FC renews them between calls.
 
         Raises:
             Throttled: all instances are busy.
             HostClosed: the host is closed.
         """
         call = self._describe(request_id or new_request_id(), retry_count, credentials)
-        instance, cold = self._take()
+        instance, cold = self._acquire()
         log = InvocationLog(self.function.name, call["request_id"], self._on_log)
         usable = False
         with self._changed:
@@ -145,7 +145,7 @@ class FunctionHost:
         The call ends with an error; the next one gets another instance.
 
         Returns:
-            Whether there was such a call.
+            Whether an instance serves this call.
         """
         with self._changed:
             instance = self._serving.get(request_id)
@@ -177,20 +177,20 @@ class FunctionHost:
             idle, self._idle = self._idle, []
             for instance in self._live - set(idle):
                 instance.kill()  # its call ends with an error and removes it
-        with contextlib.ExitStack() as all_of_them:
+        with contextlib.ExitStack() as retirements:  # an error of one does not keep the others
             for instance in idle:
-                all_of_them.callback(self._retire, instance)
+                retirements.callback(self._retire, instance)
         with self._changed:
             self._changed.wait_for(lambda: not self._live, timeout=10)
 
     def _describe(
         self, request_id: str, retry_count: int, credentials: LocalCredentials | None
     ) -> dict[str, Any]:
-        shown = credentials or self.account.credentials or LocalCredentials("", "", "")
+        keys = credentials or self.account.credentials or LocalCredentials("", "", "")
         return {
             "request_id": request_id,
             "retry_count": retry_count,
-            "credentials": [shown.access_key_id, shown.access_key_secret, shown.security_token],
+            "credentials": [keys.access_key_id, keys.access_key_secret, keys.security_token],
             "account_id": self.account.account_id,
             "region": self.account.region,
             "runtime": self.function.runtime,
@@ -199,9 +199,9 @@ class FunctionHost:
             "timeout": int(self.function.timeout) if self.function.timeout >= 1 else self.function.timeout,
         }
 
-    def _take(self) -> tuple[Instance, bool]:
+    def _acquire(self) -> tuple[Instance, bool]:
         """Reserve an instance for one caller; True if it is new."""
-        dead = []
+        dead_instances = []
         try:
             with self._changed:
                 if self._closed:
@@ -211,20 +211,20 @@ class FunctionHost:
                     if instance.alive:
                         return instance, False
                     self._live.discard(instance)
-                    dead.append(instance)
+                    dead_instances.append(instance)
                 if len(self._live) >= self.limit:
                     raise Throttled(self.function.name, self.limit)
                 instance = Instance(self.function, self.account, self._python, self._start)
                 self._live.add(instance)
                 return instance, True
         finally:
-            for gone in dead:
-                gone.destroy(self._log_of(gone))
+            for dead in dead_instances:
+                dead.destroy(self._log_of(dead))
 
     def _run(
         self, instance: Instance, call: dict[str, Any], event: bytes, log: InvocationLog, *, cold: bool
     ) -> tuple[bool, str, RuntimeReply]:
-        """Make one call; returns whether the instance is reusable, and the kind of call that was made."""
+        """Make one call; returns whether the instance is reusable, the kind of the last call, the reply."""
         function = self.function
         if cold:
             started = instance.start(log)
@@ -232,14 +232,14 @@ class FunctionHost:
                 return False, "invoke", started
             if function.initializer:
                 hook = {**call, "kind": "initialize", "handler": function.initializer}
-                response = instance.ask(hook, b"", function.initializer_timeout, log, self._grace_seconds)
+                response = instance.call(hook, b"", function.initializer_timeout, log, self._grace_seconds)
                 if not response.succeeded:
                     return False, "initialize", response
         else:
             instance.drain(self._log_of(instance))
         instance.request_id = call["request_id"]
         call = {**call, "kind": "invoke", "handler": function.handler}
-        response = instance.ask(call, event, function.timeout, log, self._grace_seconds)
+        response = instance.call(call, event, function.timeout, log, self._grace_seconds)
         return not response.stopped, "invoke", response
 
     def _release(self, instance: Instance) -> None:
@@ -247,7 +247,7 @@ class FunctionHost:
             if not self._closed:
                 instance.idle_since = time.monotonic()
                 self._idle.append(instance)
-                self._await_expiry()
+                self._schedule_expiry()
                 return
         self._retire(instance)
 
@@ -267,11 +267,11 @@ class FunctionHost:
                 call = self._describe(new_request_id(), 0, None)
                 call |= {"kind": "prestop", "handler": self.function.prestop}
                 log = InvocationLog(self.function.name, call["request_id"], self._on_log)
-                instance.ask(call, b"", self.function.prestop_timeout, log, self._grace_seconds)
+                instance.call(call, b"", self.function.prestop_timeout, log, self._grace_seconds)
         finally:
             self._discard(instance, log)
 
-    def _await_expiry(self) -> None:
+    def _schedule_expiry(self) -> None:
         if self._idle_seconds is not None and self._expiry is None and self._idle:
             oldest = self._idle[0].idle_since
             wait = max(0.0, oldest + self._idle_seconds - time.monotonic())
@@ -287,7 +287,7 @@ class FunctionHost:
             limit = time.monotonic() - (self._idle_seconds or 0.0)
             expired = [instance for instance in self._idle if instance.idle_since <= limit]
             self._idle = [instance for instance in self._idle if instance.idle_since > limit]
-            self._await_expiry()
+            self._schedule_expiry()
         for instance in expired:
             self._retire(instance)
 

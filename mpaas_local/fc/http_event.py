@@ -1,6 +1,4 @@
-"""The event of an HTTP trigger: a request of a client goes in, the event of FC 3.0 comes out
-(fc-runtime.md: HTTP event).
-"""
+"""The event of an HTTP trigger, from a client's request (fc-runtime.md: HTTP event)."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ TEXT_TYPES = frozenset(
         "application/javascript",
     }
 )
-"""Media types besides `text/*` whose body is not base64 in the event (fc-runtime.md: HTTP event)."""
+"""Media types, in addition to `text/*`, whose body is not base64 in the event (fc-runtime.md: HTTP event)."""
 
 _HOP_HEADERS = frozenset({"connection", "host", "keep-alive", "trailer", "transfer-encoding"})
 
@@ -54,7 +52,7 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class PlatformFields:
-    """What the platform adds to the event."""
+    """The fields that the platform adds to the event."""
 
     account_id: str
     domain: str
@@ -62,7 +60,7 @@ class PlatformFields:
     time: float = field(default_factory=time.time)
 
 
-def event_of(request: HttpRequest, origin: PlatformFields) -> bytes:
+def event_of(request: HttpRequest, platform: PlatformFields) -> bytes:
     """Return the event of a request (fc-runtime.md: HTTP event).
 
     Choices where the page is silent: query values are decoded; parameters of the media type are ignored;
@@ -74,24 +72,24 @@ def event_of(request: HttpRequest, origin: PlatformFields) -> bytes:
     body = request.body.decode(errors="replace") if is_text else base64.b64encode(request.body).decode()
     query = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, errors="replace")
     headers = (
-        (_canonical(name), value)
+        (_canonical_name(name), value)
         for name, value in request.headers
         if name not in _HOP_HEADERS and not name.startswith("x-fc-")
     )
     event = {
         "version": "v1",
         "rawPath": request.raw_path.decode("latin-1"),
-        "headers": _joined(headers),
-        "queryParameters": _joined(query),
+        "headers": _join_values(headers),
+        "queryParameters": _join_values(query),
         "body": body,
         "isBase64Encoded": not is_text,
         "requestContext": {
-            "accountId": origin.account_id,
-            "domainName": origin.domain,
-            "domainPrefix": origin.domain.split(".")[0],
-            "requestId": origin.request_id,
-            "time": datetime.fromtimestamp(int(origin.time), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "timeEpoch": str(int(origin.time * 1000)),
+            "accountId": platform.account_id,
+            "domainName": platform.domain,
+            "domainPrefix": platform.domain.split(".")[0],
+            "requestId": platform.request_id,
+            "time": datetime.fromtimestamp(int(platform.time), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timeEpoch": str(int(platform.time * 1000)),
             "http": {
                 "method": request.method,
                 "path": unquote_to_bytes(request.raw_path).decode(errors="replace"),
@@ -104,14 +102,14 @@ def event_of(request: HttpRequest, origin: PlatformFields) -> bytes:
     return compact_json(event)
 
 
-def _canonical(name: str) -> str:
+def _canonical_name(name: str) -> str:
     """Capitalize a header name as Go's `net/http` does: `accept-encoding` becomes `Accept-Encoding`
     (fc-runtime.md: HTTP event).
     """
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _join_values(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Join the values of each key with commas (fc-runtime.md: HTTP event)."""
     values: dict[str, str] = {}
     for key, value in pairs:

@@ -1,4 +1,4 @@
-"""The response of an HTTP trigger: what a function returns goes in, status, headers and body come out
+"""The response of an HTTP trigger: a function's return value becomes status, headers and body
 (fc-runtime.md: HTTP response).
 """
 
@@ -23,13 +23,14 @@ __all__ = [
 ]
 
 HEADERS_LIMIT = 8 * 1024
-"""Most bytes of header names and values together, in a request and in a response
+"""Maximum size, in bytes, of header names and values together, in a request and in a response
 (fc-runtime.md: HTTP limits)."""
 RESERVED_RESPONSE_HEADERS = frozenset(
     {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding", "upgrade"}
 )
-"""Headers that a function cannot set, besides `X-Fc-*` and `Content-Disposition: attachment` (fc-runtime.md:
-HTTP response). `Transfer-Encoding` is an addition: it would contradict the Content-Length of the gateway."""
+"""Headers that a function cannot set, in addition to `X-Fc-*` and `Content-Disposition: attachment`
+(fc-runtime.md: HTTP response). `Transfer-Encoding` is not documented: it would contradict the gateway's
+Content-Length."""
 WITHOUT_BODY = frozenset({204, 304})
 """Statuses of responses without a body."""
 
@@ -47,14 +48,14 @@ class HttpResponse:
 
 
 class BadResponse(Exception):
-    """The function returned something that cannot be sent: HTTP 502 (fc-runtime.md: HTTP errors)."""
+    """The function's return value cannot be sent: HTTP 502 (fc-runtime.md: HTTP errors)."""
 
 
 def response_of(payload: bytes) -> HttpResponse:
     """Return the response for a function's return value (fc-runtime.md: HTTP response).
 
     A choice where the page is silent: a `statusCode` that is not an integer from 200 to 599, and headers that
-    are not an object of strings, are errors, to be noticed here before they reach FC.
+    are not an object of strings, are errors, so that they are noticed before a deployment.
 
     Raises:
         BadResponse: it has a `statusCode` but cannot be sent.
@@ -77,15 +78,15 @@ def _response_headers(returned: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(returned, dict):
         raise BadResponse("headers is not an object")
     kept = []
-    for given, value in returned.items():
-        name = given.lower()
+    for original_name, value in returned.items():
+        name = original_name.lower()
         if (
             not isinstance(value, str)
             or not _HEADER_NAME.fullmatch(name)
             or not _HEADER_VALUE.fullmatch(value)
         ):
             raise BadResponse(
-                f"header {given!r}: must be a valid name with a string without line breaks as value"
+                f"header {original_name!r}: must be a valid name with a string without line breaks as value"
             )
         if name in RESERVED_RESPONSE_HEADERS or name.startswith("x-fc-"):
             continue

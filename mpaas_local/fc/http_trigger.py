@@ -1,10 +1,10 @@
-"""HTTP triggers: a request calls the function, and what it returns becomes the response.
+"""HTTP triggers: a request calls the function, and its return value becomes the response.
 
 `create_gateway` builds the ASGI application of one function, since a domain of FC belongs to one function
 (fc-runtime.md: HTTP event to HTTP access). Deliberate differences from FC:
 
 * Signatures are verified only if keys are given, as with `authType: function`. Only this machine can call,
-  and pages of other origins cannot. Every method is enabled: a preflight request reaches the function.
+  but not pages of other origins. Every method is enabled: a preflight request reaches the function.
 * `X-Fc-Invocation-Type: Async` requires the function's asynchronous queue; without one the response is 400.
 * `Content-Disposition: attachment`, which FC forces on its default domain, is optional.
 """
@@ -25,7 +25,7 @@ from starlette.routing import Mount
 from mpaas_local.account import Account
 from mpaas_local.compact_json import compact_json
 from mpaas_local.fc.asynchronous import delay_of
-from mpaas_local.fc.clients import ClientGone, unless_gone
+from mpaas_local.fc.clients import ClientDisconnected, call_unless_disconnected
 from mpaas_local.fc.errors import InvalidArgument, PayloadTooLarge, TaskExists, Throttled
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_event import HttpRequest, PlatformFields, event_of
@@ -39,26 +39,26 @@ if TYPE_CHECKING:
     from mpaas_local.access_keys import AccessKey
 
 REQUEST_BODY_LIMIT = 32 * 1024 * 1024
-"""Most bytes of a request body (fc-runtime.md: HTTP limits)."""
+"""Maximum size, in bytes, of a request body (fc-runtime.md: HTTP limits)."""
 PATH_LIMIT = 4 * 1024
-"""Most bytes of path and query together (fc-runtime.md: HTTP limits)."""
+"""Maximum size, in bytes, of path and query together (fc-runtime.md: HTTP limits)."""
 
 _logger = logging.getLogger(__name__)
 
 
 class CallResult(Protocol):
-    """What the gateway needs of a call's result; `mpaas_local.fc.call.Result` has it."""
+    """The fields of `mpaas_local.fc.call.Result` that the gateway uses."""
 
     @property
     def payload(self) -> bytes:
-        """What the function returned."""
+        """The function's return value."""
 
     @property
     def error_type(self) -> str | None:
         """None if the function succeeded."""
 
 
-_CONCURRENCY = 10  # concurrent calls of what is not a host; one more gets through and is throttled
+_CONCURRENCY = 10  # concurrent calls of a function without a host
 
 CallFunction = Callable[[bytes, str], CallResult]
 """Calls a function with an event and a request id, and waits. May raise `Throttled`."""
@@ -77,10 +77,10 @@ def create_gateway(
     """Build the application.
 
     Args:
-        function: The function to call. A host brings its own account and limit of instances.
+        function: The function to call. A host has its own account and limit of instances.
         accept: Accepts requests with `X-Fc-Invocation-Type: Async`, as `AsyncQueue.accept` does; None refuses
             them.
-        domain: For the event, whatever name the client used; None for one of the region.
+        domain: `domainName` of the events, regardless of the request's `Host`; None for one in the region.
         attachment: Force `Content-Disposition: attachment`, as the default domain does
             (fc-runtime.md: HTTP response).
         access_keys: Keys by id, one of which must sign each request; None accepts unsigned requests.
@@ -150,23 +150,23 @@ class _Trigger:
         self._domain = domain
         self._attachment = attachment
         self._access_keys = access_keys
-        # One more than can succeed: a call must get through to be throttled.
+        # One more than the function can serve: a call must reach it to be throttled.
         self._limiter = anyio.CapacityLimiter(concurrency + 1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = PlatformFields(self._account_id, self._domain)
+        platform = PlatformFields(self._account_id, self._domain)
         incoming = Request(scope, receive)
         try:
-            response = await self._respond(incoming, origin)
+            response = await self._respond(incoming, platform)
         except _Refused as refusal:
             response = refusal.response
-        except (ClientDisconnect, ClientGone):
+        except (ClientDisconnect, ClientDisconnected):
             return
         headers = list(response.headers)
         if self._attachment:
             headers = [pair for pair in headers if pair[0] != "content-disposition"]
             headers.append(("content-disposition", "attachment"))
-        headers.append(("x-fc-request-id", origin.request_id))
+        headers.append(("x-fc-request-id", platform.request_id))
         if client_origin := incoming.headers.get("origin"):
             headers = _with_cors(headers, client_origin)
         outgoing = Response(response.body, response.status)
@@ -176,7 +176,7 @@ class _Trigger:
         ]
         await outgoing(scope, receive, send)
 
-    async def _respond(self, incoming: Request, origin: PlatformFields) -> HttpResponse:
+    async def _respond(self, incoming: Request, platform: PlatformFields) -> HttpResponse:
         body = await _limited_body(incoming)
         scope = incoming.scope
         request = HttpRequest(
@@ -193,22 +193,22 @@ class _Trigger:
         _check(request, too_large=body is None)
         if self._access_keys is not None:
             _check_signature(request, self._access_keys)
-        event = event_of(request, origin)
+        event = event_of(request, platform)
         if (request.header("x-fc-invocation-type") or "").lower() == "async":
-            return self._accept_async(request, event, origin)
+            return self._accept_async(request, event, platform)
         try:
-            result = await unless_gone(
+            result = await call_unless_disconnected(
                 incoming.receive,
-                lambda: self._invoke(event, origin.request_id),
-                lambda: self._cancel(origin.request_id),
+                lambda: self._invoke(event, platform.request_id),
+                lambda: self._cancel(platform.request_id),
                 self._limiter,
             )
-        except ClientGone:
+        except ClientDisconnected:
             raise
         except Throttled as error:
             raise _Refused(429, "ResourceExhausted", str(error)) from error
         except Exception as error:
-            _logger.exception("request %s: the function could not be called", origin.request_id)
+            _logger.exception("request %s: the function could not be called", platform.request_id)
             raise _Refused(500, "InternalServerError", "the function could not be called") from error
         if result.error_type is not None:
             return HttpResponse(
@@ -219,7 +219,7 @@ class _Trigger:
         except BadResponse as error:
             raise _Refused(502, "BadResponse", str(error)) from error
 
-    def _accept_async(self, request: HttpRequest, event: bytes, origin: PlatformFields) -> HttpResponse:
+    def _accept_async(self, request: HttpRequest, event: bytes, platform: PlatformFields) -> HttpResponse:
         """Accept an asynchronous request (fc-runtime.md: HTTP access, Asynchronous invocation)."""
         if self._accept is None:
             message = "X-Fc-Invocation-Type: Async is not supported here: there is no asynchronous queue"
@@ -227,7 +227,7 @@ class _Trigger:
         try:
             self._accept(
                 event,
-                request_id=origin.request_id,
+                request_id=platform.request_id,
                 delay=delay_of(request.header("x-fc-async-delay")),
                 task_id=request.header("x-fc-async-task-id"),
                 size=len(request.body),
@@ -272,7 +272,10 @@ def _check_signature(request: HttpRequest, keys: Mapping[str, AccessKey]) -> Non
 
 
 async def _limited_body(incoming: Request) -> bytes | None:
-    """Read the body; None if it is too large. Always reads to the end, or the client would not read."""
+    """Read the body; None if it is too large.
+
+    Always reads to the end: a client that is still sending would not read the response.
+    """
     body = bytearray()
     size = 0
     async for chunk in incoming.stream():

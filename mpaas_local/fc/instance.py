@@ -36,7 +36,7 @@ _LINE_LIMIT = 128 * 1024
 
 @dataclass(frozen=True)
 class RuntimeReply:
-    """The response of the runtime, or why there is none."""
+    """The response of the runtime, or the reason why there is none."""
 
     succeeded: bool
     payload: bytes
@@ -46,7 +46,7 @@ class RuntimeReply:
 
 
 class Process(Protocol):
-    """What an instance needs of its process."""
+    """The process of an instance; `subprocess.Popen` is one."""
 
     @property
     def pid(self) -> int:
@@ -63,7 +63,7 @@ class Process(Protocol):
 
 
 ProcessStart = Callable[["Sequence[str]", Path, "Mapping[str, str]", int, "Sequence[int]"], Process]
-"""What starts a process, like `start_process`."""
+"""Starts a process, as `start_process` does."""
 
 
 def start_process(
@@ -73,17 +73,17 @@ def start_process(
     output: int,
     inherited: Sequence[int],
 ) -> Process:
-    """Start a process.
+    """Start a process in a new session.
 
-    A new session: Ctrl-C in the terminal reaches only the host, and killing the group also kills what the
-    function started.
+    Ctrl-C in the terminal then reaches only the host, and killing the process group also kills the processes
+    that the function started.
 
     Args:
         command: The program and its arguments.
         folder: Its working directory.
-        environment: All its variables.
-        output: Descriptor that becomes stdout and stderr.
-        inherited: Other descriptors that it keeps.
+        environment: All its environment variables.
+        output: Descriptor for stdout and stderr.
+        inherited: Other descriptors that it inherits.
     """
     return subprocess.Popen(
         command,
@@ -107,23 +107,23 @@ class Instance:
         self._cancelled = False
         self._received = bytearray()
         self._partial_line = b""
-        self._channel, theirs = socket.socketpair()
-        logs, their_stdout = os.pipe()
-        their_lifeline, self._lifeline = os.pipe()
+        self._channel, runtime_channel = socket.socketpair()
+        logs, runtime_stdout = os.pipe()
+        runtime_lifeline, self._lifeline = os.pipe()
         try:
-            command = [python, "-u", "-s", str(_RUNTIME), str(theirs.fileno()), str(their_lifeline)]
+            inherited = (runtime_channel.fileno(), runtime_lifeline)
+            command = [python, "-u", "-s", str(_RUNTIME), *map(str, inherited)]
             environment = environment_of(function, account)
-            inherited = (theirs.fileno(), their_lifeline)
-            self._process = start(command, function.folder, environment, their_stdout, inherited)
+            self._process = start(command, function.folder, environment, runtime_stdout, inherited)
         except BaseException:
             self._channel.close()
             os.close(logs)
             os.close(self._lifeline)
             raise
         finally:
-            theirs.close()
-            os.close(their_stdout)
-            os.close(their_lifeline)
+            runtime_channel.close()
+            os.close(runtime_stdout)
+            os.close(runtime_lifeline)
         os.set_blocking(logs, False)
         self._logs = logs
         self._selector = selectors.DefaultSelector()
@@ -150,7 +150,7 @@ class Instance:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the process and everything that it started."""
+        """Kill the process and all processes that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -158,35 +158,35 @@ class Instance:
         """Wait until the runtime is ready."""
         return self._exchange(self._setup, b"", _READY_SECONDS, log, 0.0)
 
-    def ask(
-        self, call: dict[str, Any], event: bytes, seconds: float, log: InvocationLog, grace: float
+    def call(
+        self, description: dict[str, Any], event: bytes, seconds: float, log: InvocationLog, grace: float
     ) -> RuntimeReply:
         """Make one call; after `seconds` without a result, the process has `grace` seconds to exit."""
-        return self._exchange(call, event, seconds, log, grace)
+        return self._exchange(description, event, seconds, log, grace)
 
     def _exchange(
         self, meta: dict[str, Any], payload: bytes, seconds: float, log: InvocationLog, grace: float
     ) -> RuntimeReply:
-        began = time.monotonic()
+        started_at = time.monotonic()
         try:
             self._send(meta, payload, seconds)
-            reply, body = self._receive(began + seconds, log)
+            reply, body = self._receive(started_at + seconds, log)
             self.drain(log)
         except TimeoutError:
             self._terminate(log, grace)
             reason = f"Function timed out after {seconds:g} seconds"
-            return self._stopped(reason, began, f"(maxMemoryUsage: {self._memory_text})")
+            return self._stopped(reason, started_at, f"(maxMemoryUsage: {self._memory_text})")
         except EOFError:
             reason = "Process exited unexpectedly before completing request"
             if self._cancelled:
                 reason = "Invocation canceled by client"
-            return self._stopped(reason, began, None)
+            return self._stopped(reason, started_at, None)
         finally:
             self._measure()
-        return RuntimeReply(reply.get("succeeded", True), body, _milliseconds(began))
+        return RuntimeReply(reply.get("succeeded", True), body, _milliseconds(started_at))
 
-    def _stopped(self, reason: str, began: float, detail: str | None) -> RuntimeReply:
-        duration = _milliseconds(began)
+    def _stopped(self, reason: str, started_at: float, detail: str | None) -> RuntimeReply:
+        duration = _milliseconds(started_at)
         usage = f"(duration: {duration:.0f}ms, maxMemoryUsage: {self._memory_text})"
         message = json.dumps({"errorMessage": f"{reason} {detail or usage}"}, separators=(",", ":"))
         return RuntimeReply(
@@ -200,12 +200,12 @@ class Instance:
             self._channel.sendall(_LENGTHS.pack(len(head), len(payload)) + head + payload)
 
     def _receive(self, deadline: float, log: InvocationLog) -> tuple[dict[str, Any], bytes]:
-        """Read a response, and log lines meanwhile; EOFError if the process has ended."""
+        """Read a response, and meanwhile log lines; EOFError if the process has ended."""
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError
-            ready = self._selector.select(min(left, _CHECK_SECONDS))
+            ready = self._selector.select(min(remaining, _CHECK_SECONDS))
             for key, _ in ready:
                 if key.fd == self._logs:
                     self.drain(log)
@@ -213,7 +213,7 @@ class Instance:
                     return frame
             if not ready:
                 self._measure()
-                if not self.alive:  # even if a child of it holds the channel open
+                if not self.alive:  # even if a child process keeps the channel open
                     raise EOFError
 
     def _read_frame(self) -> tuple[dict[str, Any], bytes] | None:
@@ -235,7 +235,7 @@ class Instance:
         return meta, payload
 
     def drain(self, log: InvocationLog) -> None:
-        """Forward the log lines written so far. When a call's response is there, so are all its log lines."""
+        """Forward the log lines written so far. A call's log lines are written before its response."""
         while True:
             try:
                 chunk = os.read(self._logs, 1 << 16)
@@ -253,7 +253,7 @@ class Instance:
                 log.line(line.decode(errors="replace"))
 
     def _terminate(self, log: InvocationLog, grace: float) -> None:
-        """Terminate the process and read its log meanwhile (fc-runtime.md: Instances)."""
+        """Terminate the process, and meanwhile read its log (fc-runtime.md: Instances)."""
         if self.alive:
             self._process.terminate()
         deadline = time.monotonic() + grace
@@ -264,7 +264,7 @@ class Instance:
         self._process.wait()
 
     def destroy(self, log: InvocationLog) -> None:
-        """Kill the process and everything that it started, and forward its last log lines."""
+        """Kill the process and all processes that it started, and forward its last log lines."""
         self.kill()
         self._process.wait()
         try:
@@ -289,5 +289,5 @@ class Instance:
         return f"{self.memory_mb:.2f}MB" if self.memory_mb else "0MB"
 
 
-def _milliseconds(began: float) -> float:
-    return (time.monotonic() - began) * 1000
+def _milliseconds(started_at: float) -> float:
+    return (time.monotonic() - started_at) * 1000

@@ -1,10 +1,10 @@
 """The built-in Python runtime of Function Compute, a child process of `mpaas_local.fc.host`
 (fc-runtime.md: Python runtime, Error semantics).
 
-Calls and results travel as frames over the socket of the first argument. Stdout and stderr carry only what
-the function prints or logs. The pipe of the second argument closes when the host ends, and ends this process
-too. This module imports nothing of the project, and the host does not import it: a function sees what it
-would see on FC.
+Calls and results are frames on the socket whose descriptor is the first argument. Stdout and stderr carry
+only what the function prints or logs. The pipe of the second argument closes when the host ends, and this
+process ends, too. This module imports nothing of the project, and the host does not import it: a function
+sees what it would see on FC.
 
 A frame is two lengths (4 bytes each, big endian), then that much JSON (the call or its result) and that much
 payload (the event or the returned bytes). The first frame names the code folder and the layers; each later
@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 TIMEOUT_EXIT = 143
 """Exit code after SIGTERM, 128 + 15 (fc-runtime.md: Instances)."""
 LOG_RECORD_LIMIT = 128 * 1024
-"""Most bytes of one log record (fc-runtime.md: Logging)."""
+"""Maximum size, in bytes, of one log record (fc-runtime.md: Logging)."""
 
 _LENGTHS = struct.Struct("!II")
 _MARKERS = {"invoke": "Invoke", "initialize": "Initialize", "prestop": "PreStop"}
@@ -132,10 +132,10 @@ def search_path(code: str, layers: list[str]) -> list[str]:
     """`sys.path`: code, layers, then the interpreter's own, without the folder of this file
     (fc-runtime.md: Handler).
     """
-    own = __file__.rpartition("/")[0]
+    own_folder = __file__.rpartition("/")[0]
     site = "lib/python{}.{}/site-packages".format(*sys.version_info)
-    rest = [path for path in sys.path if path != own]
-    return [code, *(f"{layer}/{site}" for layer in layers), *layers, *rest]
+    paths = [path for path in sys.path if path != own_folder]
+    return [code, *(f"{layer}/{site}" for layer in layers), *layers, *paths]
 
 
 def to_bytes(result: object) -> bytes:
@@ -258,7 +258,7 @@ def _context_312(call: dict[str, Any]) -> SimpleNamespace:
             name=call["name"],
             handler=call["handler"],
             memory=call["memory"],
-            timeout=call["timeout"],  # of undocumented type: a number here and a string above tests both
+            timeout=call["timeout"],  # its type is not documented: a number here, a string above
             version_id="LATEST",
             qualifier="LATEST",
         ),
@@ -312,7 +312,7 @@ def _dump_stacks_and_exit(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Handle SIGTERM, which FC sends after a timeout (fc-runtime.md: Instances)."""
     logger = logging.getLogger()
     logger.error("Dumping stack trace after function timeout")
-    for thread, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way to all threads
+    for thread, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way to list all threads
         if thread != _current.watcher:
             logger.error("request id = %s, thread id = %s", _current.request_id, thread)
             logger.error("%s", "".join(traceback.format_stack(frame)).rstrip())

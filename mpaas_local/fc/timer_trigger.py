@@ -40,7 +40,7 @@ class Timer:
         function: Name of the function.
         name: `triggerName`.
         expression: `cronExpression`.
-        payload: Text of every event.
+        payload: `payload`, the text in each event.
         enabled: Whether it fires on schedule.
     """
 
@@ -99,8 +99,8 @@ class Timers:
         """Add a timer. An enabled one fires on schedule from now on; a disabled one only by `tick`."""
         self._timers[timer.function, timer.name] = (timer, fire)
         if timer.enabled:
-            ticking = _Ticking(timer, fire, self._clock)
-            self._schedule.at(ticking.due, ticking)
+            job = _TimerJob(timer, fire, self._clock)
+            self._schedule.at(job.due, job)
 
     @property
     def names(self) -> list[str]:
@@ -121,12 +121,12 @@ class Timers:
         Raises:
             UnknownTimer: no timer has this name, or several have.
         """
-        named = [entry for key, entry in self._timers.items() if name in (key[1], "/".join(key))]
-        if len(named) != 1:
+        matching = [entry for key, entry in self._timers.items() if name in (key[1], "/".join(key))]
+        if len(matching) != 1:
             known = ", ".join(sorted(self.names)) or "none"
-            problem = "several timers are named" if named else "no timer is named"
+            problem = "several timers are named" if matching else "no timer is named"
             raise UnknownTimer(f"{problem} {name}; timers: {known}")
-        timer, fire = named[0]
+        timer, fire = matching[0]
         return fire(timer.event(datetime.fromtimestamp(self._clock.time(), timezone.utc)), size=timer.size)
 
     def settle(self, timeout: float = 60.0) -> bool:
@@ -138,8 +138,8 @@ class Timers:
         self._schedule.close()
 
 
-class _Ticking:
-    """A job that fires one timer, tick after tick."""
+class _TimerJob:
+    """A job of a `Schedule` that fires one timer at each of its ticks."""
 
     def __init__(self, timer: Timer, fire: Accept, clock: Clock) -> None:
         self._timer = timer

@@ -122,7 +122,7 @@ class TopicTrigger:
     Args:
         config: The trigger.
         accept: Accepts events for the function, as `AsyncQueue.accept` does.
-        account: For the events.
+        account: Account and region in the events.
         clock: None for that of the machine.
         seed: Seed of random delays.
     """
@@ -140,7 +140,7 @@ class TopicTrigger:
         self._accept = accept
         self._account = account or Account()
         self._clock = clock or Clock()
-        self._chance = random.Random(seed)  # for a simulation, not for secrets
+        self._rng = random.Random(seed)  # for a simulation, not for secrets
         self._detach: Callable[[], None] | None = None
         self._counts = Counts("published", "filtered", "delivered", "retries", "given_up")
         self._schedule = Schedule(f"topic-{config.name}", clock=self._clock)
@@ -164,18 +164,18 @@ class TopicTrigger:
             config.filter_tag,
         )
         topics.subscribe(config.topic, config.subscription, attributes)
-        self._detach = topics.on_publish(self._take)
+        self._detach = topics.on_publish(self._on_publish)
         return self
 
     def publish(self, message: Publication) -> None:
-        """Deliver a message of the topic, starting now, on another thread."""
+        """Deliver a message of the topic now, on another thread."""
         self._counts.add("published")
         if self.config.filter_tag and self.config.filter_tag != message.tag:
             self._counts.add("filtered")
             return
         event = self.config.event(message, self._account)
-        delays = retry_delays(self.config.strategy, self._chance)
-        self._schedule.at(self._clock.time(), lambda: self._push(message.id, event, delays))
+        delays = retry_delays(self.config.strategy, self._rng)
+        self._schedule.at(self._clock.time(), lambda: self._deliver(message.id, event, delays))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -193,11 +193,11 @@ class TopicTrigger:
             self._detach = None
         self._schedule.close()
 
-    def _take(self, subscription: Subscription, message: Publication) -> None:
+    def _on_publish(self, subscription: Subscription, message: Publication) -> None:
         if (subscription.topic, subscription.name) == (self.config.topic, self.config.subscription):
             self.publish(message)
 
-    def _push(self, message_id: str, event: bytes, delays: Iterator[float]) -> float | None:
+    def _deliver(self, message_id: str, event: bytes, delays: Iterator[float]) -> float | None:
         try:
             self._accept(event)
         except Exception as error:  # any exception means that the event was not accepted

@@ -32,7 +32,7 @@ def overview(store: Store, calls: Sequence[RecordedCall]) -> dict[str, Any]:
     for minute, outcome, count in store.counts(first * 60):
         if first <= minute < first + MINUTES:
             minutes[minute - first]["outcomes"][outcome] = count
-    recent = [call for call in calls if call.ended >= first * 60]
+    recent = [call for call in calls if call.ended_at >= first * 60]
     reports = [report for call in recent for report in call.reports]
     durations = [float(report["duration_ms"]) for report in reports if report.get("attempts")]
     return {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_local.account import Account
-from mpaas_local.eventbridge.payloads import Arrived, MessageOrigin, element
+from mpaas_local.eventbridge.payloads import MessageOrigin, ReceivedMessage, element
 from mpaas_push.triggers import eventstream
 from mpaas_push.triggers.record import QueueRecord
 
@@ -23,7 +23,7 @@ RABBIT = MessageOrigin(
     parameters={"InstanceId": "r", "VirtualHostName": "v", "QueueName": "q"},
     bus="RabbitMQ-Function-t",
 )
-FIRST = Arrived(
+FIRST = ReceivedMessage(
     id="1",
     body="hello",
     published_at=1_700_000_000.0,
@@ -31,7 +31,7 @@ FIRST = Arrived(
 )
 
 
-def scope(arrived: Arrived, origin: MessageOrigin, schema: str, now: float = 1_700_000_100.0) -> str:
+def scope(arrived: ReceivedMessage, origin: MessageOrigin, schema: str, now: float = 1_700_000_100.0) -> str:
     event = element(arrived, origin, ACCOUNT, now)
     (record,) = eventstream.records_of(json.dumps([event["data"] if schema == "RawData" else event]).encode())
     assert isinstance(record, QueueRecord)

@@ -16,7 +16,7 @@ import pytest
 
 from mpaas_local.account import Account
 from mpaas_local.clock import ManualClock
-from mpaas_local.eventbridge.payloads import Arrived, element
+from mpaas_local.eventbridge.payloads import ReceivedMessage, element
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
@@ -399,9 +399,9 @@ def test_event_driven_mode_sends_one_bare_cloud_event_per_call(
 def test_same_message_is_the_same_event_at_every_delivery() -> None:
     for kind in PARAMETERS:
         origin = stream_of(trigger(kind), "f").origin
-        message = Arrived(id="M1", body="x", published_at=PUBLISHED)
+        message = ReceivedMessage(id="M1", body="x", published_at=PUBLISHED)
         first, again = (element(message, origin, ACCOUNT, moment) for moment in (1.0, 2.0))
-        other = element(Arrived(id="M2", body="x", published_at=PUBLISHED), origin, ACCOUNT, 1.0)
+        other = element(ReceivedMessage(id="M2", body="x", published_at=PUBLISHED), origin, ACCOUNT, 1.0)
         assert (first["id"], first["data"]) == (again["id"], again["data"])
         assert other["id"] != first["id"]
 
@@ -563,9 +563,9 @@ def test_failed_batch_is_tried_again_as_it_was(
 
 
 def test_retry_strategies_are_the_documented_ones() -> None:
-    chance = random.Random(1)
-    backoff = list(retry_delays("BACKOFF_RETRY", chance))
-    decay = list(retry_delays("EXPONENTIAL_DECAY_RETRY", chance))
+    rng = random.Random(1)
+    backoff = list(retry_delays("BACKOFF_RETRY", rng))
+    decay = list(retry_delays("EXPONENTIAL_DECAY_RETRY", rng))
     assert len(backoff) == 3
     assert all(10 <= delay <= 20 for delay in backoff)
     assert len(set(backoff)) == 3
@@ -724,14 +724,14 @@ class Flaky(MemorySource):
         self.failures = 2
         self.held: list[float] = []
 
-    def receive(self, most: int, seconds: float) -> Sequence[Arrived]:
+    def receive(self, most: int, seconds: float) -> Sequence[ReceivedMessage]:
         if self.failures:
             self.failures -= 1
             raise OSError("database is locked")
         self.held.append(seconds)
         return super().receive(most, seconds)
 
-    def hold(self, messages: Sequence[Arrived], seconds: float) -> Sequence[Arrived]:
+    def hold(self, messages: Sequence[ReceivedMessage], seconds: float) -> Sequence[ReceivedMessage]:
         self.held.append(seconds)
         return super().hold(messages, seconds)
 

@@ -1,4 +1,4 @@
-"""Events by HTTP: cloud events, invocations and ticks, over a real server."""
+"""Cloud events, invocations and ticks over HTTP, with a real server."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ class Running:
 
     def post(self, path: str, body: Any = b"", **headers: str) -> urllib3.BaseHTTPResponse:
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return urllib3.request("POST", self.url + path, body=body, headers=sent, retries=False, timeout=60)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return urllib3.request("POST", self.url + path, body=body, headers=named, retries=False, timeout=60)
 
     def post_event(self, event: Any, query: str = "") -> urllib3.BaseHTTPResponse:
         return self.post(f"/events{query}", event, content_type="application/cloudevents+json")
@@ -84,7 +84,7 @@ class Running:
 
 @pytest.fixture
 def running() -> Iterator[Callable[..., Running]]:
-    opened: list[Any] = []
+    stops: list[Callable[[], None]] = []
     clock = ManualClock(NOW)
 
     def start(
@@ -104,11 +104,11 @@ def running() -> Iterator[Callable[..., Running]]:
         bus = EventBus(triggers=event_triggers, functions=callees, account=ACCOUNT, clock=clock)
         app = create_api(callees, timers=timers, access_keys=access_keys, more_routes=event_routes(bus))
         server = Server(app).start()
-        opened.extend((server.stop, *(queue.close for queue in queues.values())))
+        stops.extend((server.stop, *(queue.close for queue in queues.values())))
         return Running(server.url, functions, queues)
 
     yield start
-    for stop in opened:
+    for stop in stops:
         stop()
 
 
@@ -151,16 +151,16 @@ def test_official_sdk_can_be_the_client(mode: Any, running: Callable[..., Runnin
         "POST", f"{stack.url}/events", body=message.body, headers=message.headers, retries=False, timeout=60
     )
     assert response.status == 200
-    (sent,) = [call.json for call in stack.functions["f"].calls]
+    (event,) = [call.json for call in stack.functions["f"].calls]
     assert {
-        name: sent[name] for name in ("id", "source", "type", "subject", "datacontenttype", "traceid")
+        name: event[name] for name in ("id", "source", "type", "subject", "datacontenttype", "traceid")
     } == {name: value for name, value in attributes.items() if name != "time"}
-    assert sent["time"] == "2025-02-14T06:39:00Z"
-    assert sent["data"] == {"user": "用户"}
-    assert sent["aliyuneventbusname"] == "default"
+    assert event["time"] == "2025-02-14T06:39:00Z"
+    assert event["data"] == {"user": "用户"}
+    assert event["aliyuneventbusname"] == "default"
 
 
-def test_raw_data_is_the_data_alone(running: Callable[..., Running]) -> None:
+def test_raw_data_is_only_the_data(running: Callable[..., Running]) -> None:
     stack = running(event_triggers=[EventTrigger(function="f", name="t", schema="RawData")])
     stack.post_event(DISK)
     binary = {name: value for name, value in DISK.items() if name != "data"}
@@ -184,7 +184,7 @@ def test_raw_data_is_the_data_alone(running: Callable[..., Running]) -> None:
         ("application/json", b"", {}),
     ],
 )
-def test_data_of_a_binary_event_is_read_by_its_type(
+def test_data_of_a_binary_event_is_read_according_to_its_type(
     content_type: str, body: bytes, data: dict[str, Any]
 ) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "%E5%95%86", "ce-type": "t"}
@@ -201,13 +201,13 @@ def test_data_of_a_binary_event_is_read_by_its_type(
         (b"{", "not JSON"),
         ([], "a JSON object"),
         ({**DISK, "specversion": "0.3"}, "specversion is '0.3'"),
-        ({**DISK, "id": ""}, "id must be a string"),
-        ({**DISK, "source": None}, "source must be a string"),
+        ({**DISK, "id": ""}, "id must be a non-empty string"),
+        ({**DISK, "source": None}, "source must be a non-empty string"),
         ({**DISK, "trace-id": "x"}, "'trace-id' is not a valid attribute"),
         ({**DISK, "data_base64": "?"}, "data_base64"),
     ],
 )
-def test_what_is_no_cloud_event_is_refused_with_its_reason(
+def test_invalid_cloud_event_is_refused_with_the_reason(
     event: Any, part: str, running: Callable[..., Running]
 ) -> None:
     response = running().post_event(event)
@@ -216,7 +216,7 @@ def test_what_is_no_cloud_event_is_refused_with_its_reason(
     assert part in response.json()["Message"]
 
 
-def test_request_without_an_event_and_a_batch_are_refused() -> None:
+def test_request_without_an_event_and_batch_of_events_are_refused() -> None:
     with pytest.raises(BadCloudEvent, match="ce-… headers"):
         cloud_event_of("application/json", {}, b"{}")
     with pytest.raises(BadCloudEvent, match="one event"):
@@ -228,7 +228,7 @@ def bus_trigger(pattern: Any, **config: Any) -> EventTrigger:
     return event_trigger_of(parse_trigger(document), "f")
 
 
-def test_event_reaches_the_triggers_whose_pattern_it_matches(running: Callable[..., Running]) -> None:
+def test_event_reaches_the_triggers_with_a_matching_pattern(running: Callable[..., Running]) -> None:
     matching = bus_trigger({"source": ["acs.ecs"], "data": {"result": [{"prefix": "acc"}]}})
     stack = running(
         event_triggers=[
@@ -243,7 +243,7 @@ def test_event_reaches_the_triggers_whose_pattern_it_matches(running: Callable[.
     assert (len(stack.functions["f"].calls), len(stack.functions["g"].calls)) == (1, 0)
 
 
-def test_trigger_of_the_bus_is_read_from_its_configuration() -> None:
+def test_event_trigger_is_read_from_its_configuration() -> None:
     trigger = bus_trigger(
         {}, asyncInvocationType=True, eventSinkConfig={"deliveryOption": {"eventSchema": "RawData"}}
     )
@@ -259,7 +259,7 @@ def test_trigger_of_the_bus_is_read_from_its_configuration() -> None:
         (True, "?async=false", "sync"),
     ],
 )
-def test_event_is_delivered_as_the_trigger_or_the_query_says(
+def test_delivery_mode_is_that_of_the_query_or_else_of_the_trigger(
     setting: bool, query: str, mode: str, running: Callable[..., Running]
 ) -> None:
     stack = running(event_triggers=[EventTrigger(function="f", name="t", asynchronous=setting)])
@@ -273,7 +273,7 @@ def test_event_is_delivered_as_the_trigger_or_the_query_says(
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "error"),
+    ("failure", "status", "error"),
     [
         ("error", 200, "UnhandledInvocationError"),
         (
@@ -284,23 +284,24 @@ def test_event_is_delivered_as_the_trigger_or_the_query_says(
         ("broken", 500, "InternalServerError: the function could not be called"),
     ],
 )
-def test_whoever_posts_an_event_is_told_that_a_function_failed_and_others_got_it(
-    answer: str, status: int, error: str, running: Callable[..., Running]
+def test_response_to_an_event_lists_failed_and_successful_deliveries(
+    failure: str, status: int, error: str, running: Callable[..., Running]
 ) -> None:
     stack = running(
-        ScriptedFunction(answer),
+        ScriptedFunction(failure),
         event_triggers=[EventTrigger(function="f", name="t"), EventTrigger(function="g", name="t")],
     )
     response = stack.post_event(DISK)
     assert response.status == 502
-    assert [(each["status"], each["error"]) for each in response.json()["deliveries"]] == [
+    deliveries = response.json()["deliveries"]
+    assert [(delivery["status"], delivery["error"]) for delivery in deliveries] == [
         (status, error),
         (200, None),
     ]
 
 
 @pytest.mark.parametrize("path", ["/invocations/f", "/2023-03-30/functions/f/invocations"])
-def test_synchronous_invocation_answers_with_the_result(path: str, running: Callable[..., Running]) -> None:
+def test_synchronous_invocation_returns_the_result(path: str, running: Callable[..., Running]) -> None:
     stack = running(ScriptedFunction("ok", "error"))
     response = stack.post(path, b"\x00event")
     assert (response.status, response.data) == (200, b'"done"')
@@ -311,7 +312,7 @@ def test_synchronous_invocation_answers_with_the_result(path: str, running: Call
     assert stack.functions["f"].events == [b"\x00event", b""]
 
 
-def test_real_function_is_invoked_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_invocation_of_a_real_function_returns_its_log_tail(tmp_path: Path) -> None:
     (tmp_path / "index.py").write_text("def handler(event, context):\n    print('seen')\n    return event\n")
     with FunctionHost(Function(name="f", folder=tmp_path)) as host, AsyncQueue("f", host.invoke) as queue:
         callees = {"f": Callee(host.invoke, queue)}
@@ -341,8 +342,8 @@ def test_asynchronous_invocation_is_accepted_with_its_delay_and_task_id(
     )
     assert (response.status, response.data) == (202, b"")
     assert response.headers["x-fc-request-id"].startswith("1-")
-    again = stack.post("/invocations/f", b"{}", x_fc_invocation_type="Async", x_fc_async_task_id="order_1")
-    assert again.status == 409
+    repeated = stack.post("/invocations/f", b"{}", x_fc_invocation_type="Async", x_fc_async_task_id="order_1")
+    assert repeated.status == 409
     assert stack.queues["f"].tasks == {"order_1": "Enqueued"}
     assert stack.functions["f"].calls == []
 
@@ -384,18 +385,18 @@ def test_asynchronous_invocation_is_accepted_with_its_delay_and_task_id(
         ("/nothing", b"", {}, 404, "PathNotSupported"),
     ],
 )
-def test_refusal_has_the_form_of_the_api(
+def test_error_response_has_the_format_of_the_api(
     path: str, body: bytes, headers: dict[str, str], status: int, code: str, running: Callable[..., Running]
 ) -> None:
     response = running(ScriptedFunction(then="throttled")).post(path, body, **headers)
     assert response.status == status
-    refusal = response.json()
-    assert (list(refusal), refusal["Code"]) == (["Code", "Message", "RequestId"], code)
-    assert refusal["Message"]
-    assert refusal["RequestId"] == response.headers["x-fc-request-id"]
+    error = response.json()
+    assert (list(error), error["Code"]) == (["Code", "Message", "RequestId"], code)
+    assert error["Message"]
+    assert error["RequestId"] == response.headers["x-fc-request-id"]
 
 
-def test_refusal_of_the_older_api_has_the_names_of_its_time(running: Callable[..., Running]) -> None:
+def test_error_response_of_fc_2_has_its_own_keys(running: Callable[..., Running]) -> None:
     response = running().post("/2016-08-15/services/s/functions/h/invocations")
     assert response.status == 404
     assert response.json() == {
@@ -404,7 +405,7 @@ def test_refusal_of_the_older_api_has_the_names_of_its_time(running: Callable[..
     }
 
 
-def test_timer_is_fired_by_hand(running: Callable[..., Running]) -> None:
+def test_timer_is_fired_on_request(running: Callable[..., Running]) -> None:
     with Timers(clock=ManualClock(NOW)) as timers:
         stack = running(timers=timers)
         timers.add(

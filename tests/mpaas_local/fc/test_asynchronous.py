@@ -1,4 +1,4 @@
-"""Asynchronous invocation: what is accepted, what is tried again and when, and what destinations get."""
+"""Asynchronous invocation: accepted events, retries and their delays, and records for destinations."""
 
 from __future__ import annotations
 
@@ -44,31 +44,30 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def queue_of(clock: ManualClock) -> Iterator[Callable[..., AsyncQueue]]:
-    made: list[AsyncQueue] = []
+    queues: list[AsyncQueue] = []
 
-    def make(function: ScriptedFunction, **options: Any) -> AsyncQueue:
-        made.append(AsyncQueue("f1", function, clock=clock, account=ACCOUNT, **options))
-        return made[-1]
+    def create(function: ScriptedFunction, **options: Any) -> AsyncQueue:
+        queues.append(AsyncQueue("f1", function, clock=clock, account=ACCOUNT, **options))
+        return queues[-1]
 
-    yield make
-    for queue in made:
+    yield create
+    for queue in queues:
         queue.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("async-")]
 
 
-def seen(queue: AsyncQueue) -> dict[str, int]:
-    """The counts that are not 0."""
+def nonzero_counts(queue: AsyncQueue) -> dict[str, int]:
     return {name: count for name, count in queue.counts.items() if count}
 
 
-def waits(clock: ManualClock, queue: AsyncQueue) -> list[float]:
-    """Let time pass until the queue is empty; returns what it waited for."""
-    waited = []
+def run_to_end(clock: ManualClock, queue: AsyncQueue) -> list[float]:
+    """Let time pass until the queue is empty; returns the delays."""
+    delays = []
     assert queue.settle()
     while queue.counts["pending"]:
-        waited.append(round(clock.skip(), 3))
+        delays.append(round(clock.skip(), 3))
         assert queue.settle()
-    return waited
+    return delays
 
 
 def test_accepted_event_reaches_the_function_once_with_its_request_id(
@@ -81,10 +80,10 @@ def test_accepted_event_reaches_the_function_once_with_its_request_id(
     assert [(call.event, call.request_id, call.retry_count) for call in function.calls] == [
         (b"\x00 any bytes", request_id, 0)
     ]
-    assert seen(queue) == {"accepted": 1, "succeeded": 1, "calls": 1}
+    assert nonzero_counts(queue) == {"accepted": 1, "succeeded": 1, "calls": 1}
 
 
-def test_payload_of_128_kb_is_accepted_and_a_byte_more_is_not(queue_of: Callable[..., AsyncQueue]) -> None:
+def test_payload_of_at_most_128_kb_is_accepted(queue_of: Callable[..., AsyncQueue]) -> None:
     queue = queue_of(ScriptedFunction())
     queue.accept(b"x" * PAYLOAD_LIMIT)
     queue.accept(b"[" + b"x" * PAYLOAD_LIMIT + b"]", size=PAYLOAD_LIMIT)
@@ -97,41 +96,41 @@ def test_payload_of_128_kb_is_accepted_and_a_byte_more_is_not(queue_of: Callable
 
 
 @pytest.mark.parametrize(("attempts", "calls"), [(None, 4), (0, 1), (8, 9)])
-def test_function_error_is_tried_again_as_often_as_configured(
+def test_function_error_is_retried_as_often_as_configured(
     attempts: int | None, calls: int, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
     function = ScriptedFunction(then="error")
     config = AsyncConfig() if attempts is None else AsyncConfig(max_retries=attempts)
     queue = queue_of(function, config=config, retry_seconds=7.0)
     queue.accept(b"{}")
-    assert waits(clock, queue) == [7.0] * (calls - 1)
+    assert run_to_end(clock, queue) == [7.0] * (calls - 1)
     assert [call.retry_count for call in function.calls] == list(range(calls))
     assert len({call.request_id for call in function.calls}) == 1
     assert queue.counts["failed"] == 1
 
 
-def test_function_error_is_forgotten_when_a_retry_succeeds(
+def test_event_succeeds_when_a_retry_succeeds(
     clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
     queue = queue_of(ScriptedFunction("error", "error"))
     queue.accept(b"{}")
-    waits(clock, queue)
-    assert seen(queue) == {"accepted": 1, "succeeded": 1, "calls": 3, "retried": 2}
+    run_to_end(clock, queue)
+    assert nonzero_counts(queue) == {"accepted": 1, "succeeded": 1, "calls": 3, "retried": 2}
 
 
-@pytest.mark.parametrize("answer", ["throttled", "broken"])
-def test_throttling_and_system_errors_back_off_from_half_a_second_and_cost_no_retry(
-    answer: str, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
+@pytest.mark.parametrize("failure", ["throttled", "broken"])
+def test_throttling_and_system_errors_back_off_from_half_a_second_and_do_not_use_up_retries(
+    failure: str, clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
-    function = ScriptedFunction(*[answer] * 5)
+    function = ScriptedFunction(*[failure] * 5)
     queue = queue_of(function, config=AsyncConfig(max_retries=0))
     queue.accept(b"{}")
-    assert waits(clock, queue) == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert run_to_end(clock, queue) == [0.5, 1.0, 2.0, 4.0, 8.0]
     assert function.calls[-1].retry_count == 0
     assert queue.counts["succeeded"] == 1
 
 
-def test_throttling_is_given_up_after_five_hours_and_the_record_says_so(
+def test_throttled_event_is_given_up_after_five_hours_with_a_record(
     clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
     records: list[tuple[str, bytes]] = []
@@ -141,8 +140,7 @@ def test_throttling_is_given_up_after_five_hours_and_the_record_says_so(
         deliver=lambda arn, record: records.append((arn, record)),
     )
     queue.accept(b"{}")
-    waited = waits(clock, queue)
-    assert 2.5 * 3600 < sum(waited) <= 5 * 3600
+    assert 2.5 * 3600 < sum(run_to_end(clock, queue)) <= 5 * 3600
     assert queue.finish()
     record = json.loads(records[0][1])
     assert record["requestContext"]["condition"] == "FunctionResourceExhausted"
@@ -151,17 +149,15 @@ def test_throttling_is_given_up_after_five_hours_and_the_record_says_so(
     assert json.loads(record["responsePayload"])["errorCode"] == "ResourceExhausted"
 
 
-def test_event_that_grew_too_old_is_not_called_for_again(
-    clock: ManualClock, queue_of: Callable[..., AsyncQueue]
-) -> None:
+def test_expired_event_is_not_retried(clock: ManualClock, queue_of: Callable[..., AsyncQueue]) -> None:
     function = ScriptedFunction(then="error")
     queue = queue_of(function, config=AsyncConfig(max_age_seconds=10), retry_seconds=6.0)
     queue.accept(b"{}")
-    assert waits(clock, queue) == [6.0, 4.0]
-    assert seen(queue) == {"accepted": 1, "calls": 2, "retried": 2, "expired": 1}
+    assert run_to_end(clock, queue) == [6.0, 4.0]
+    assert nonzero_counts(queue) == {"accepted": 1, "calls": 2, "retried": 2, "expired": 1}
 
 
-def test_delay_is_waited_for_and_does_not_age_the_event(
+def test_delay_is_observed_and_does_not_count_towards_the_age(
     clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
     function = ScriptedFunction()
@@ -169,14 +165,14 @@ def test_delay_is_waited_for_and_does_not_age_the_event(
     queue.accept(b"{}", delay=3600)
     assert queue.settle()
     assert function.calls == []
-    assert waits(clock, queue) == [3600.0]
+    assert run_to_end(clock, queue) == [3600.0]
     assert queue.counts["succeeded"] == 1
     for delay in (-1, 0, 3600.5, float("nan")):
         with pytest.raises(InvalidArgument, match="x-fc-async-delay"):
             queue.accept(b"{}", delay=delay)
 
 
-def test_task_id_is_taken_once_in_task_mode_and_its_state_is_kept(
+def test_task_id_is_accepted_once_in_task_mode_and_its_state_is_kept(
     clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
     queue = queue_of(ScriptedFunction("ok", "error"), config=AsyncConfig(task_mode=True, max_retries=0))
@@ -184,25 +180,25 @@ def test_task_id_is_taken_once_in_task_mode_and_its_state_is_kept(
     assert queue.finish()
     with pytest.raises(TaskExists, match="order_1"):
         queue.accept(b"{}", task_id="order_1")
-    without = queue.accept(b"{}")
+    request_id = queue.accept(b"{}")
     assert queue.finish()
-    assert queue.tasks == {"order_1": "Succeeded", without: "Failed"}
+    assert queue.tasks == {"order_1": "Succeeded", request_id: "Failed"}
     clock.advance(7 * 86400)
     queue.accept(b"{}", task_id="order_1")
 
 
-def test_task_id_is_not_looked_at_without_task_mode(queue_of: Callable[..., AsyncQueue]) -> None:
+def test_task_id_may_be_repeated_without_task_mode(queue_of: Callable[..., AsyncQueue]) -> None:
     queue = queue_of(ScriptedFunction())
     for _ in range(2):
         queue.accept(b"{}", task_id="order_1")
     assert queue.finish()
     assert queue.counts["succeeded"] == 2
-    for wrong in ("1order", "a b", "x" * 129, "ü"):
+    for invalid in ("1order", "a b", "x" * 129, "ü"):
         with pytest.raises(InvalidArgument, match="x-fc-async-task-id"):
-            queue.accept(b"{}", task_id=wrong)
+            queue.accept(b"{}", task_id=invalid)
 
 
-def test_duplicates_come_by_chance_and_the_same_for_the_same_seed(
+def test_duplicates_are_random_but_the_same_for_the_same_seed(
     queue_of: Callable[..., AsyncQueue],
 ) -> None:
     counts = []
@@ -218,7 +214,7 @@ def test_duplicates_come_by_chance_and_the_same_for_the_same_seed(
     assert 15 < counts[0] < 45
 
 
-def test_destination_gets_the_documented_record_of_a_failure(tmp_path: Path, clock: ManualClock) -> None:
+def test_destination_receives_the_documented_record_of_a_failure(tmp_path: Path, clock: ManualClock) -> None:
     (tmp_path / "index.py").write_text(
         "class MyError(Exception): pass\n"
         "def handler(event, context):\n"
@@ -252,12 +248,12 @@ def test_destination_gets_the_documented_record_of_a_failure(tmp_path: Path, clo
         '"responseContext":{"statusCode":200,"functionError":"UnhandledInvocationError"},'
         f'"responsePayload":{payload}}}'
     )
-    answer = json.loads(json.loads(payload))
-    assert (answer["errorType"], answer["errorMessage"]) == ("MyError", "My unhandled exception")
+    error = json.loads(json.loads(payload))
+    assert (error["errorType"], error["errorMessage"]) == ("MyError", "My unhandled exception")
     assert json.loads(payload).startswith('{\n    "errorMessage": "My unhandled exception",\n')
 
 
-def test_destination_gets_the_record_of_a_success_without_condition(
+def test_destination_receives_the_record_of_a_success_without_condition(
     queue_of: Callable[..., AsyncQueue],
 ) -> None:
     records: list[tuple[str, Any]] = []
@@ -276,7 +272,7 @@ def test_destination_gets_the_record_of_a_success_without_condition(
     assert (record["requestPayload"], record["responsePayload"]) == ("in", '"done"')
 
 
-def test_destination_that_is_down_is_tried_for_half_an_hour(
+def test_delivery_to_an_unavailable_destination_is_retried_for_half_an_hour(
     clock: ManualClock, queue_of: Callable[..., AsyncQueue]
 ) -> None:
     moments: list[float] = []
@@ -298,21 +294,21 @@ def test_destination_that_is_down_is_tried_for_half_an_hour(
     assert queue.counts["succeeded"] == 1
 
 
-def test_destination_that_refuses_is_not_tried_again(queue_of: Callable[..., AsyncQueue]) -> None:
+def test_delivery_that_a_destination_refuses_is_not_retried(queue_of: Callable[..., AsyncQueue]) -> None:
     queue = queue_of(ScriptedFunction(), config=AsyncConfig(on_success=DEAD), deliver=RecordDelivery())
     queue.accept(b"{}")
     assert queue.finish()
     assert queue.counts["undelivered"] == 1
 
 
-def test_destinations_are_found_by_arn() -> None:
-    got: list[tuple[str, bytes]] = []
+def test_destination_is_chosen_by_arn() -> None:
+    records: list[tuple[str, bytes]] = []
     bus = "acs:eventbridge:cn-hangzhou:1000:eventbus/mine"
     destinations = RecordDelivery(
-        queue=lambda name, body: got.append((f"queue {name}", body)),
-        topic=lambda name, body: got.append((f"topic {name}", body)),
-        functions={"success-function": lambda body: got.append(("function", body))},
-        others={bus: lambda body: got.append(("bus", body))},
+        queue=lambda name, body: records.append((f"queue {name}", body)),
+        topic=lambda name, body: records.append((f"topic {name}", body)),
+        functions={"success-function": lambda body: records.append(("function", body))},
+        others={bus: lambda body: records.append(("bus", body))},
     )
     for arn in (
         DEAD,
@@ -323,7 +319,7 @@ def test_destinations_are_found_by_arn() -> None:
         bus,
     ):
         destinations(arn, b"{}")
-    assert [place for place, _ in got] == [
+    assert [destination for destination, _ in records] == [
         "queue dead",
         "queue dlq",
         "topic t",
@@ -357,15 +353,15 @@ def test_function_can_be_the_destination_of_another(
 
 
 def test_configuration_is_read_from_the_descriptor() -> None:
-    failed = {"onFailure": {"destination": DEAD}}
-    plain = AsyncInvokeConfig.model_validate({"destinationConfig": failed})
+    on_failure = {"onFailure": {"destination": DEAD}}
+    plain = AsyncInvokeConfig.model_validate({"destinationConfig": on_failure})
     assert AsyncConfig.of(plain) == AsyncConfig(max_retries=3, max_age_seconds=18000, on_failure=DEAD)
     full = AsyncInvokeConfig.model_validate(
         {
             "maxAsyncRetryAttempts": 5,
             "maxAsyncEventAgeInSeconds": 600,
             "asyncTask": True,
-            "destinationConfig": failed | {"onSuccess": {"destination": GOOD}},
+            "destinationConfig": on_failure | {"onSuccess": {"destination": GOOD}},
         }
     )
     assert AsyncConfig.of(full) == AsyncConfig(
@@ -373,9 +369,9 @@ def test_configuration_is_read_from_the_descriptor() -> None:
     )
 
 
-def test_calls_run_beside_each_other_up_to_the_limit(queue_of: Callable[..., AsyncQueue]) -> None:
-    meeting = threading.Barrier(3)
-    queue = queue_of(ScriptedFunction(on_call=lambda _: meeting.wait(60)), concurrency=3)
+def test_calls_run_concurrently_up_to_the_limit(queue_of: Callable[..., AsyncQueue]) -> None:
+    barrier = threading.Barrier(3)
+    queue = queue_of(ScriptedFunction(on_call=lambda _: barrier.wait(60)), concurrency=3)
     for _ in range(3):
         queue.accept(b"{}")
     assert queue.finish()
@@ -394,7 +390,7 @@ def test_closed_queue_accepts_nothing_and_stops_at_once(
     assert queue.counts["calls"] == 0
 
 
-def test_instance_that_is_killed_is_a_function_error_and_the_event_is_called_for_again(
+def test_killed_instance_is_a_function_error_and_the_event_is_retried(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "index.py").write_text(
@@ -424,17 +420,17 @@ def test_instance_that_is_killed_is_a_function_error_and_the_event_is_called_for
     assert records[0]["responsePayload"] == "1"
 
 
-def test_closing_the_host_first_abandons_what_waits(tmp_path: Path) -> None:
+def test_waiting_events_are_abandoned_when_the_host_is_closed_first(tmp_path: Path) -> None:
     (tmp_path / "index.py").write_text("def handler(event, context): pass\n")
     host = FunctionHost(Function(name="f1", folder=tmp_path))
     with AsyncQueue("f1", host.invoke) as queue:
         host.close()
         queue.accept(b"{}")
         assert queue.finish()
-        assert seen(queue) == {"accepted": 1, "abandoned": 1}
+        assert nonzero_counts(queue) == {"accepted": 1, "abandoned": 1}
 
 
-def test_fast_clock_passes_a_day_in_no_time() -> None:
+def test_day_passes_in_moments_on_a_fast_clock() -> None:
     fast = Clock(speed=1_000_000)
     done = threading.Event()
     with Schedule("fast", clock=fast) as schedule:
@@ -442,31 +438,31 @@ def test_fast_clock_passes_a_day_in_no_time() -> None:
         assert done.wait(60)
 
 
-def test_job_that_fails_harms_no_other(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-    done: list[float] = []
+def test_failing_job_does_not_stop_the_others(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    runs: list[float] = []
 
     def fail() -> float | None:
         raise ValueError("bad job")
 
-    def again() -> float | None:
-        done.append(clock.time())
-        return clock.time() + 1 if len(done) < 3 else None
+    def run_three_times() -> float | None:
+        runs.append(clock.time())
+        return clock.time() + 1 if len(runs) < 3 else None
 
     with Schedule("jobs", clock=clock) as schedule:
         schedule.at(0, fail)
-        schedule.at(0, again)
+        schedule.at(0, run_three_times)
         for _ in range(2):
             assert schedule.settle()
             clock.skip()
         assert schedule.finish()
-    assert len(done) == 3
+    assert len(runs) == 3
     assert "bad job" in caplog.text
 
 
 # --- With a store
 
 
-def test_what_was_accepted_survives_a_restart_and_ends_once(
+def test_accepted_events_survive_a_restart_and_succeed_once(
     tmp_path: Path,
     clock: ManualClock,
     queue_of: Callable[..., AsyncQueue],
@@ -480,14 +476,14 @@ def test_what_was_accepted_survives_a_restart_and_ends_once(
         queue.accept(b"later", task_id="later", delay=600)
         assert queue.settle()
         queue.close()
-        assert "unfinished asynchronous events: 2; they go on at the next start" in caplog.text
+        assert "unfinished asynchronous events: 2; they resume at the next start" in caplog.text
 
     second = ScriptedFunction()
     with AsyncStore(tmp_path / "calls.sqlite3") as store:
         queue = queue_of(second, config=config, store=store)
         with pytest.raises(TaskExists):
             queue.accept(b"later", task_id="later")
-        waits(clock, queue)
+        run_to_end(clock, queue)
         assert queue.tasks == {"failing": "Succeeded", "later": "Succeeded"}
         queue.close()
         assert store.events("f1") == []

@@ -1,4 +1,4 @@
-"""What is remembered of the functions' calls."""
+"""The log of the functions' calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mpaas_local.fc.call import Result
-from mpaas_local.fc.call_log import MOST_LINES, CallLog, RecordedCall, trigger_of
+from mpaas_local.fc.call_log import MAX_LINES, CallLog, RecordedCall, trigger_of
 from mpaas_local.inbox.overview import overview
 from mpaas_local.mpaas.store import Store
 
@@ -35,26 +35,26 @@ def result(request_id: str, duration: float = 5.0, *, cold: bool = False, error:
 
 
 @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
-def test_every_documented_payload_is_told_apart(path: Path) -> None:
+def test_trigger_of_every_documented_payload_is_recognized(path: Path) -> None:
     event = path.read_bytes()
     trigger = trigger_of(event)
 
-    wanted = next((kind for name, kind in KINDS.items() if path.stem.startswith(name)), None)
+    expected = next((kind for name, kind in KINDS.items() if path.stem.startswith(name)), None)
     if path.stem.startswith("eventstream") and isinstance(json.loads(event), list):
-        wanted = "queue"
-    if wanted and "eventbridge" not in path.stem and "stream" not in path.stem.partition("eventstream")[0]:
-        assert trigger == wanted
+        expected = "queue"
+    if expected and "eventbridge" not in path.stem and "stream" not in path.stem.partition("eventstream")[0]:
+        assert trigger == expected
     else:
         assert trigger in {"event", "queue", "topic", "invocation", "oss"}
 
 
-def test_a_task_of_a_campaign_is_told_apart() -> None:
+def test_campaign_task_is_recognized() -> None:
     assert trigger_of(b'{"campaignTask":{"campaign":"c","run":"r","piece":0,"turn":1}}') == "campaign"
 
 
-def test_a_call_is_kept_with_its_lines_and_the_pushes_that_it_reported() -> None:
-    told: list[RecordedCall] = []
-    book = CallLog(on_call=told.append)
+def test_call_is_recorded_with_its_log_lines_and_reported_pushes() -> None:
+    passed_on: list[RecordedCall] = []
+    calls = CallLog(on_call=passed_on.append)
     report = {
         "message": "push accepted",
         "outcome": "accepted",
@@ -63,29 +63,29 @@ def test_a_call_is_kept_with_its_lines_and_the_pushes_that_it_reported() -> None
         "message_ids": ["a", None],
     }
     for line in ("starting", json.dumps(report), '{"message_ids"', "[]"):
-        book.log("f", "1", line)
+        calls.log("f", "1", line)
 
-    book.ended("f", b'{"triggerName": "t", "triggerTime": "now"}', result("1", cold=True))
+    calls.record("f", b'{"triggerName": "t", "triggerTime": "now"}', result("1", cold=True))
 
-    (call,) = book.calls()
-    assert told == [call]
+    (call,) = calls.calls()
+    assert passed_on == [call]
     assert (call.trigger, call.message_ids, call.cold, len(call.lines)) == ("timer", ["a"], True, 4)
     assert call.document()["log"][0] == "starting"
 
 
-def test_only_the_newest_calls_and_first_lines_are_kept() -> None:
-    book = CallLog(most=2)
-    for number in range(MOST_LINES + 10):
-        book.log("f", "3", f"line {number}")
+def test_only_the_newest_calls_and_their_first_lines_are_kept() -> None:
+    calls = CallLog(limit=2)
+    for number in range(MAX_LINES + 10):
+        calls.log("f", "3", f"line {number}")
     for number in range(1, 4):
-        book.ended("f", b"[]", result(str(number)))
+        calls.record("f", b"[]", result(str(number)))
 
-    assert [call.request_id for call in book.calls()] == ["2", "3"]
-    assert len(book.calls()[1].lines) == MOST_LINES
+    assert [call.request_id for call in calls.calls()] == ["2", "3"]
+    assert len(calls.calls()[1].lines) == MAX_LINES
 
 
-def test_the_figures_are_those_of_the_calls() -> None:
-    book = CallLog()
+def test_overview_has_the_figures_of_the_calls() -> None:
+    calls = CallLog()
     for number, attempts in enumerate((1, 3, 1)):
         report = {
             "outcome": "accepted",
@@ -93,11 +93,11 @@ def test_the_figures_are_those_of_the_calls() -> None:
             "duration_ms": 10.0 * (number + 1),
             "message_ids": [],
         }
-        book.log("f", str(number), json.dumps(report))
-        book.ended("f", b"[]", result(str(number), 10.0 * (number + 1), cold=number == 0))
-    book.ended("g", b"[]", result("9", error="UnhandledInvocationError"))
+        calls.log("f", str(number), json.dumps(report))
+        calls.record("f", b"[]", result(str(number), 10.0 * (number + 1), cold=number == 0))
+    calls.record("g", b"[]", result("9", error="UnhandledInvocationError"))
 
-    figures = overview(Store(":memory:"), book.calls())
+    figures = overview(Store(":memory:"), calls.calls())
 
     assert figures["outcomes"] == {"accepted": 3}
     assert figures["retries"] == 2

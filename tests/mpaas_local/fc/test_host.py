@@ -1,4 +1,4 @@
-"""The host of functions: real processes, each rule of the runtime that is documented."""
+"""The host of functions, with real processes: every documented rule of the runtime."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ FAILING = FOLDER / "failing"
 def hosting() -> Iterator[Callable[..., FunctionHost]]:
     hosts: list[FunctionHost] = []
 
-    def make(
+    def create(
         folder: Path, handler: str = "index.handler", /, host: Any = None, **function: Any
     ) -> FunctionHost:
-        made = FunctionHost(Function(name="f", folder=folder, handler=handler, **function), **(host or {}))
-        hosts.append(made)
-        return made
+        options = host or {}
+        hosts.append(FunctionHost(Function(name="f", folder=folder, handler=handler, **function), **options))
+        return hosts[-1]
 
-    yield make
-    for made in hosts:
-        made.close()
-        assert made.processes == ()
+    yield create
+    for host in hosts:
+        host.close()
+        assert host.processes == ()
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def log(lines: list[tuple[str, str, str]]) -> dict[str, Any]:
     return {"on_log": lambda *line: lines.append(line)}
 
 
-def is_gone(process: int) -> bool:
+def has_ended(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    # Dead, but not collected by the parent that this machine gives to orphans.
+    # A zombie: the parent that adopts orphans on this machine has not reaped it.
     state = Path(f"/proc/{process}/stat")
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
@@ -80,7 +80,7 @@ def write(folder: Path, source: str, name: str = "index.py") -> Path:
     return folder
 
 
-# What goes in and what comes out
+# Events and results
 
 
 def test_event_reaches_the_handler_as_the_same_bytes(hosting: Any) -> None:
@@ -90,11 +90,11 @@ def test_event_reaches_the_handler_as_the_same_bytes(hosting: Any) -> None:
     assert result.error_type is None
 
 
-def test_event_is_bytes_and_not_text(hosting: Any) -> None:
+def test_event_is_bytes_instead_of_text(hosting: Any) -> None:
     assert hosting(MIRROR, "index.kind_of_event").invoke(b"{}").payload == b"bytes"
 
 
-def test_event_of_32_mb_comes_back_whole(hosting: Any) -> None:
+def test_event_of_32_mb_is_returned_unchanged(hosting: Any) -> None:
     event = os.urandom(1024) * (32 * 1024)
     assert hosting(MIRROR).invoke(event).payload == event
 
@@ -114,19 +114,19 @@ def test_event_of_32_mb_comes_back_whole(hosting: Any) -> None:
         ("Money()", b'"12.50 CNY"'),
     ],
 )
-def test_result_is_serialised_as_the_runtime_does(hosting: Any, returned: str, payload: bytes) -> None:
+def test_result_is_serialized_as_on_fc(hosting: Any, returned: str, payload: bytes) -> None:
     result = hosting(MIRROR, "index.evaluate").invoke(returned.encode())
     assert (result.payload, result.error_type) == (payload, None)
 
 
 @pytest.mark.parametrize("returned", ["{1, 2}", "{'a': b'x'}", "(n for n in [1])", "bytearray(b'x')"])
-def test_result_without_json_form_is_a_type_error_of_the_function(hosting: Any, returned: str) -> None:
+def test_result_that_is_not_serializable_is_a_type_error_of_the_function(hosting: Any, returned: str) -> None:
     result = hosting(MIRROR, "index.evaluate").invoke(returned.encode())
     assert result.error_type == "UnhandledInvocationError"
     assert json.loads(result.payload)["errorType"] == "TypeError"
 
 
-def test_circular_result_is_an_error_whose_trace_keeps_the_frames_of_the_runtime(hosting: Any) -> None:
+def test_trace_of_a_circular_result_includes_the_frames_of_the_runtime(hosting: Any) -> None:
     body = json.loads(hosting(MIRROR, "index.circle").invoke(b"").payload)
     assert body["errorType"] == "ValueError"
     assert "runtime.py" in body["stackTrace"][0][0]
@@ -135,7 +135,7 @@ def test_circular_result_is_an_error_whose_trace_keeps_the_frames_of_the_runtime
 # Handler and module
 
 
-def test_exception_becomes_the_documented_error_without_the_frame_of_the_runtime(hosting: Any) -> None:
+def test_exception_becomes_the_documented_error_without_the_runtimes_frame(hosting: Any) -> None:
     result = hosting(FAILING).invoke(b"")
     assert result.error_type == "UnhandledInvocationError"
     path = FAILING / "index.py"
@@ -221,24 +221,24 @@ def test_trace_lists_every_frame_of_the_function(hosting: Any) -> None:
         ),
     ],
 )
-def test_handler_that_cannot_be_loaded_gives_the_documented_error_with_a_flat_trace(
+def test_handler_that_cannot_be_loaded_returns_the_documented_error_with_a_flat_trace(
     hosting: Any, tmp_path: Path, handler: str, source: str, error: dict[str, Any]
 ) -> None:
     host = hosting(write(tmp_path, source), handler)
     error["stackTrace"] = [line.replace("FOLDER", str(tmp_path.resolve())) for line in error["stackTrace"]]
-    for _ in range(2):  # the instance stays, and so does the error
+    for _ in range(2):  # the instance is kept, and the error is the same
         result = host.invoke(b"")
         assert result.error_type == "UnhandledInvocationError"
         assert json.loads(result.payload) == error
 
 
 @pytest.mark.parametrize("handler", ["package.part.run", "package/part.run"])
-def test_handler_may_lie_in_a_package_or_a_folder(hosting: Any, tmp_path: Path, handler: str) -> None:
-    write(tmp_path, "def run(event, context): return 'found'", "package/part.py")
-    assert hosting(tmp_path, handler).invoke(b"").payload == b"found"
+def test_handler_may_be_in_a_package_or_a_folder(hosting: Any, tmp_path: Path, handler: str) -> None:
+    write(tmp_path, "def run(event, context): return 'ok'", "package/part.py")
+    assert hosting(tmp_path, handler).invoke(b"").payload == b"ok"
 
 
-def test_module_is_imported_at_the_first_call_and_once(
+def test_module_is_imported_once_at_the_first_call(
     hosting: Any, tmp_path: Path, log: Any, lines: Any
 ) -> None:
     folder = write(tmp_path, "print('imported')\ndef handler(event, context): return 'ok'")
@@ -250,7 +250,7 @@ def test_module_is_imported_at_the_first_call_and_once(
     assert texts.count("imported") == 1
 
 
-def test_code_is_found_before_layers_and_layers_before_installed_packages(
+def test_code_has_precedence_over_layers_and_layers_over_installed_packages(
     hosting: Any, tmp_path: Path
 ) -> None:
     code, first, second = (tmp_path / name for name in ("code", "first", "second"))
@@ -265,11 +265,11 @@ def test_code_is_found_before_layers_and_layers_before_installed_packages(
         for module in modules:
             write(folder, "", f"{module}.py")
     host = hosting(code, "index.which_module", layers=(first, second))
-    found = {
+    imported = {
         name: Path(host.invoke(name.encode()).payload.decode()).relative_to(tmp_path)
         for name in ("everywhere", "layered", "urllib3", "packaged")
     }
-    assert found == {
+    assert imported == {
         "everywhere": Path("code/everywhere.py"),
         "layered": Path("first/layered.py"),
         "urllib3": Path("first/urllib3.py"),
@@ -277,7 +277,7 @@ def test_code_is_found_before_layers_and_layers_before_installed_packages(
     }
 
 
-def test_runtime_leaves_no_trace_of_itself_in_the_function(hosting: Any) -> None:
+def test_runtime_is_invisible_to_the_function(hosting: Any) -> None:
     seen = json.loads(hosting(MIRROR, "index.surroundings").invoke(b"").payload)
     assert seen["path"][0] == seen["folder"] == str(MIRROR.resolve())
     assert str(ROOT / "mpaas_local") not in seen["path"]
@@ -319,10 +319,10 @@ def test_context_of_python_310_has_credentials_service_and_tracing(hosting: Any)
     }
 
 
-def test_context_of_python_310_writes_itself_as_json(hosting: Any) -> None:
+def test_context_of_python_310_has_a_json_form(hosting: Any) -> None:
     result = hosting(MIRROR, "index.context_as_json").invoke(b"", request_id=REQUEST_ID)
-    shown = json.loads(result.payload)
-    assert set(shown) == {
+    context = json.loads(result.payload)
+    assert set(context) == {
         "requestId",
         "credentials",
         "function",
@@ -332,8 +332,8 @@ def test_context_of_python_310_writes_itself_as_json(hosting: Any) -> None:
         "retryCount",
         "tracing",
     }
-    assert shown["requestId"] == REQUEST_ID
-    assert shown["credentials"]["accessKeyId"] == "STS.LocalAccessKeyId"
+    assert context["requestId"] == REQUEST_ID
+    assert context["credentials"]["accessKeyId"] == "STS.LocalAccessKeyId"
 
 
 def test_context_of_python_312_has_no_credentials_service_or_tracing(hosting: Any) -> None:
@@ -356,23 +356,23 @@ def test_context_of_python_312_has_no_credentials_service_or_tracing(hosting: An
     }
 
 
-def test_credentials_of_a_call_are_in_its_context_and_not_in_the_environment(hosting: Any) -> None:
+def test_credentials_of_a_call_are_in_its_context_but_not_in_the_environment(hosting: Any) -> None:
     renewed = LocalCredentials("STS.Renewed", "renewed-secret", "renewed-token")
-    shown = json.loads(hosting(MIRROR, "index.attributes").invoke(b"", credentials=renewed).payload)
-    assert shown["credentials"]["access_key_id"] == "STS.Renewed"
+    context = json.loads(hosting(MIRROR, "index.attributes").invoke(b"", credentials=renewed).payload)
+    assert context["credentials"]["access_key_id"] == "STS.Renewed"
     seen = json.loads(hosting(MIRROR, "index.surroundings").invoke(b"", credentials=renewed).payload)
     assert seen["environment"]["ALIBABA_CLOUD_ACCESS_KEY_ID"] == "STS.LocalAccessKeyId"
 
 
-def test_function_without_a_role_finds_no_credentials(hosting: Any) -> None:
+def test_function_without_a_role_has_no_credentials(hosting: Any) -> None:
     account = {"account": Account(credentials=None)}
-    shown = json.loads(hosting(MIRROR, "index.attributes", account).invoke(b"").payload)
-    assert set(shown["credentials"].values()) == {""}
+    context = json.loads(hosting(MIRROR, "index.attributes", account).invoke(b"").payload)
+    assert set(context["credentials"].values()) == {""}
     seen = json.loads(hosting(MIRROR, "index.surroundings", account).invoke(b"").payload)
     assert not any(name.startswith("ALIBABA_CLOUD_") for name in seen["environment"])
 
 
-def test_secrets_are_not_in_the_text_form_of_credentials() -> None:
+def test_repr_of_credentials_has_no_secrets() -> None:
     assert "secret" not in repr(LocalCredentials()).replace("access_key_secret", "")
 
 
@@ -383,7 +383,7 @@ def test_secrets_are_not_in_the_text_form_of_credentials() -> None:
         ("python3.12", {"FC_FUNCTION_VERSION", "FC_CUSTOM_LISTEN_PORT"}),
     ],
 )
-def test_environment_holds_the_documented_variables_and_the_own_and_nothing_else(
+def test_environment_has_only_the_documented_variables_and_the_functions_own(
     hosting: Any, monkeypatch: pytest.MonkeyPatch, runtime: str, versions: set[str]
 ) -> None:
     monkeypatch.setenv("MPAAS_SK_ENV", "of the developer")
@@ -416,7 +416,7 @@ def test_environment_holds_the_documented_variables_and_the_own_and_nothing_else
 
 
 @pytest.mark.parametrize(
-    ("wrong", "text"),
+    ("options", "text"),
     [
         ({"environment": {"FC_REGION": "x"}}, "FC_REGION"),
         ({"environment": {"A": "x" * 4096}}, "4097 bytes"),
@@ -426,8 +426,8 @@ def test_environment_holds_the_documented_variables_and_the_own_and_nothing_else
         ({"folder": FOLDER / "absent"}, "does not exist"),
     ],
 )
-def test_configuration_that_fc_does_not_take_is_refused(wrong: dict[str, Any], text: str) -> None:
-    configuration: dict[str, Any] = {"name": "f", "folder": MIRROR, **wrong}
+def test_configuration_that_fc_does_not_accept_is_refused(options: dict[str, Any], text: str) -> None:
+    configuration: dict[str, Any] = {"name": "f", "folder": MIRROR, **options}
     with pytest.raises(ValueError, match=text):
         Function(**configuration)
 
@@ -435,7 +435,7 @@ def test_configuration_that_fc_does_not_take_is_refused(wrong: dict[str, Any], t
 # Logs
 
 
-def test_log_lines_come_in_order_with_function_and_request_id(hosting: Any, log: Any, lines: Any) -> None:
+def test_log_lines_are_in_order_with_function_and_request_id(hosting: Any, log: Any, lines: Any) -> None:
     result = hosting(MIRROR, "index.talk", log).invoke(b"", request_id=REQUEST_ID)
     assert {(function, request_id) for function, request_id, _ in lines} == {("f", REQUEST_ID)}
     texts = [line for _, _, line in lines]
@@ -445,14 +445,14 @@ def test_log_lines_come_in_order_with_function_and_request_id(hosting: Any, log:
         f"FC Invoke Start RequestId: {REQUEST_ID}",
         "printed",
         "to stderr",
-        "written by hand",
+        "written to the descriptor",
         f"TIME {REQUEST_ID} [INFO] logged 你好",
         f"without an endFC Invoke End RequestId: {REQUEST_ID}",
     ]
     assert result.log_tail == "".join(line + "\n" for line in texts)
 
 
-def test_error_is_logged_before_the_end_line_which_says_so(hosting: Any, log: Any, lines: Any) -> None:
+def test_error_is_logged_before_the_end_line_which_reports_it(hosting: Any, log: Any, lines: Any) -> None:
     result = hosting(FAILING, host=log).invoke(b"", request_id=REQUEST_ID)
     texts = [line for _, _, line in lines]
     start = next(index for index, line in enumerate(texts) if f" {REQUEST_ID} [ERROR] {{" in line)
@@ -460,7 +460,7 @@ def test_error_is_logged_before_the_end_line_which_says_so(hosting: Any, log: An
     assert texts[-1] == f"FC Invoke End RequestId: {REQUEST_ID}, Error: Unhandled function error"
 
 
-def test_log_larger_than_a_pipe_holds_back_nothing_and_its_tail_is_4_kb(
+def test_log_larger_than_a_pipe_does_not_block_the_call_and_its_tail_is_4_kb(
     hosting: Any, log: Any, lines: Any
 ) -> None:
     result = hosting(MIRROR, "index.talk_much", log).invoke(b"", request_id=REQUEST_ID)
@@ -470,7 +470,7 @@ def test_log_larger_than_a_pipe_holds_back_nothing_and_its_tail_is_4_kb(
     assert result.log_tail.endswith(f"FC Invoke End RequestId: {REQUEST_ID}\n")
 
 
-def test_logging_of_the_host_process_is_left_alone(hosting: Any) -> None:
+def test_logging_of_the_host_process_is_unchanged(hosting: Any) -> None:
     before = (list(logging.getLogger().handlers), logging.getLogger().level)
     hosting(MIRROR).invoke(b"")
     assert (list(logging.getLogger().handlers), logging.getLogger().level) == before
@@ -479,25 +479,23 @@ def test_logging_of_the_host_process_is_left_alone(hosting: Any) -> None:
 # Instances
 
 
-def test_calls_one_after_the_other_use_one_instance(hosting: Any) -> None:
+def test_successive_calls_use_one_instance(hosting: Any) -> None:
     host = hosting(MIRROR, "index.count")
     results = [host.invoke(b"") for _ in range(3)]
-    answers = [json.loads(result.payload) for result in results]
-    assert [answer["calls"] for answer in answers] == [1, 2, 3]
-    assert {answer["process"] for answer in answers} == set(host.processes)
+    payloads = [json.loads(result.payload) for result in results]
+    assert [payload["calls"] for payload in payloads] == [1, 2, 3]
+    assert {payload["process"] for payload in payloads} == set(host.processes)
     assert [result.cold for result in results] == [True, False, False]
 
 
-def test_calls_at_the_same_time_run_side_by_side_on_instances_of_their_own(
-    hosting: Any, tmp_path: Path
-) -> None:
+def test_concurrent_calls_run_on_separate_instances(hosting: Any, tmp_path: Path) -> None:
     host = hosting(MIRROR, "index.meet")
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(host.invoke, [str(tmp_path).encode()] * 2))
     assert [json.loads(result.payload) for result in results] == [{"met": 2}] * 2
 
 
-def test_an_instance_has_one_call_at_a_time_however_many_callers_there_are(hosting: Any) -> None:
+def test_instance_serves_one_call_at_a_time(hosting: Any) -> None:
     host = hosting(MIRROR, "index.sleep", {"limit": 3})
 
     def call(_: int) -> dict[str, float]:
@@ -510,12 +508,12 @@ def test_an_instance_has_one_call_at_a_time_however_many_callers_there_are(hosti
     with ThreadPoolExecutor(8) as pool:
         spans = list(pool.map(call, range(40)))
     for process in {span["process"] for span in spans}:
-        own = sorted((span["began"], span["ended"]) for span in spans if span["process"] == process)
-        assert all(first[1] <= second[0] for first, second in pairwise(own))
+        calls = sorted((span["start"], span["end"]) for span in spans if span["process"] == process)
+        assert all(first[1] <= second[0] for first, second in pairwise(calls))
     assert len({span["process"] for span in spans}) <= 3
 
 
-def test_call_over_the_limit_is_throttled_and_says_so(hosting: Any, tmp_path: Path) -> None:
+def test_call_over_the_limit_is_throttled(hosting: Any, tmp_path: Path) -> None:
     host = hosting(MIRROR, "index.wait_for_file", {"limit": 1})
     end = tmp_path / "end"
     with ThreadPoolExecutor(1) as pool:
@@ -529,7 +527,7 @@ def test_call_over_the_limit_is_throttled_and_says_so(hosting: Any, tmp_path: Pa
     assert host.invoke(str(end).encode()).cold is False
 
 
-def test_most_recently_used_instance_is_taken_first(hosting: Any, tmp_path: Path) -> None:
+def test_most_recently_used_instance_is_reused_first(hosting: Any, tmp_path: Path) -> None:
     host = hosting(MIRROR, "index.wait_for_file")
     first_end, second_end = tmp_path / "first", tmp_path / "second"
     with ThreadPoolExecutor(2) as pool:
@@ -543,16 +541,16 @@ def test_most_recently_used_instance_is_taken_first(hosting: Any, tmp_path: Path
     assert json.loads(host.invoke(str(first_end).encode()).payload) == latest
 
 
-def test_idle_instance_is_stopped_after_its_time(hosting: Any) -> None:
+def test_idle_instance_is_stopped_after_the_idle_time(hosting: Any) -> None:
     host = hosting(MIRROR, host={"idle_seconds": 0.1})
     host.invoke(b"")
     (process,) = host.processes
     eventually(lambda: host.processes == ())
-    assert is_gone(process)
+    assert has_ended(process)
     assert host.invoke(b"").cold is True
 
 
-def test_failure_of_the_function_keeps_the_instance(hosting: Any) -> None:
+def test_instance_is_kept_after_an_error_of_the_function(hosting: Any) -> None:
     host = hosting(FAILING)
     host.invoke(b"")
     before = host.processes
@@ -560,11 +558,11 @@ def test_failure_of_the_function_keeps_the_instance(hosting: Any) -> None:
     assert host.processes == before
 
 
-# Ends
+# The end of an instance
 
 
 @pytest.mark.parametrize("handler", ["index.leave", "index.vanish", "index.crash"])
-def test_process_that_ends_is_an_error_and_is_replaced(
+def test_process_that_exits_is_an_error_and_is_replaced(
     hosting: Any, log: Any, lines: Any, handler: str
 ) -> None:
     host = hosting(FAILING, handler, log)
@@ -583,17 +581,17 @@ def test_process_that_ends_is_an_error_and_is_replaced(
     assert host.invoke(b"").cold is True
 
 
-def test_crash_is_noticed_and_takes_along_what_the_function_has_started(hosting: Any) -> None:
+def test_crash_is_detected_and_ends_the_functions_child_processes(hosting: Any) -> None:
     result = hosting(FAILING, "index.fork_and_crash").invoke(b"")
     assert b"Process exited unexpectedly" in result.payload
     children = [
         int(line.removeprefix("child ")) for line in result.log_tail.split("\n") if line.startswith("child ")
     ]
     assert len(children) == 2
-    eventually(lambda: all(is_gone(child) for child in children))
+    eventually(lambda: all(has_ended(child) for child in children))
 
 
-def test_timeout_dumps_the_stacks_ends_the_process_and_is_an_error(
+def test_timeout_dumps_the_stacks_and_ends_the_process_with_an_error(
     hosting: Any, log: Any, lines: Any
 ) -> None:
     host = hosting(FAILING, "index.hang", log, timeout=1)
@@ -613,7 +611,7 @@ def test_timeout_dumps_the_stacks_ends_the_process_and_is_an_error(
     assert host.invoke(b"").cold is True
 
 
-def test_function_that_resists_its_timeout_is_killed(hosting: Any, log: Any, lines: Any) -> None:
+def test_function_that_ignores_its_timeout_is_killed(hosting: Any, log: Any, lines: Any) -> None:
     host = hosting(FAILING, "index.resist", log | {"grace_seconds": 0.3}, timeout=1)
     assert b"Function timed out after 1 seconds" in host.invoke(b"").payload
     assert "staying" in [line for _, _, line in lines]
@@ -635,7 +633,7 @@ def test_kill_leaves_no_idle_instance(hosting: Any) -> None:
     (process,) = host.processes
     host.kill()
     assert host.processes == ()
-    assert is_gone(process)
+    assert has_ended(process)
     assert host.invoke(b"again").payload == b"again"
 
 
@@ -648,7 +646,7 @@ def test_kill_ends_a_call_with_an_error(hosting: Any) -> None:
         assert b"Process exited unexpectedly" in call.result().payload
 
 
-def test_log_callback_that_raises_costs_the_instance_and_not_the_host(hosting: Any) -> None:
+def test_log_callback_that_raises_ends_the_instance_but_not_the_host(hosting: Any) -> None:
     def refuse(_function: str, _request_id: str, line: str) -> None:
         if line in {"last words", "printed"}:
             raise OSError("disk full")
@@ -663,8 +661,8 @@ def test_log_callback_that_raises_costs_the_instance_and_not_the_host(hosting: A
 # Hooks
 
 
-def hooks(events: Path, **more: Any) -> dict[str, Any]:
-    return {"environment": {"EVENTS": str(events)}, **more}
+def hooks(events: Path, **hooks: Any) -> dict[str, Any]:
+    return {"environment": {"EVENTS": str(events)}, **hooks}
 
 
 def test_initializer_runs_once_before_the_first_call_of_each_instance(
@@ -713,7 +711,7 @@ def test_initializer_that_exits_or_is_missing_is_an_initialization_error(
     assert json.loads(result.payload)["errorMessage"].startswith(message)
 
 
-def test_initializer_has_a_timeout_of_its_own(hosting: Any, tmp_path: Path) -> None:
+def test_initializer_has_its_own_timeout(hosting: Any, tmp_path: Path) -> None:
     folder = write(
         tmp_path, "import time\ndef slow(context): time.sleep(60)\ndef handler(event, context): pass"
     )
@@ -734,7 +732,7 @@ def test_prestop_runs_when_the_host_closes(hosting: Any, tmp_path: Path, log: An
 # The end of the host
 
 
-def test_close_leaves_no_process_idle_or_busy(hosting: Any) -> None:
+def test_close_ends_idle_and_busy_processes(hosting: Any) -> None:
     host = hosting(FAILING, "index.hang")
     mirror = hosting(MIRROR)
     mirror.invoke(b"")
@@ -746,10 +744,10 @@ def test_close_leaves_no_process_idle_or_busy(hosting: Any) -> None:
     mirror.close()
     call.join()
     assert len(processes) == 2
-    assert all(is_gone(process) for process in processes)
+    assert all(has_ended(process) for process in processes)
 
 
-def test_closed_host_takes_no_calls_and_may_be_closed_again(hosting: Any) -> None:
+def test_closed_host_accepts_no_calls_and_may_be_closed_again(hosting: Any) -> None:
     host = hosting(MIRROR)
     host.close()
     host.close()
@@ -758,7 +756,7 @@ def test_closed_host_takes_no_calls_and_may_be_closed_again(hosting: Any) -> Non
 
 
 @pytest.mark.parametrize("handler", ["handler", "hang"])
-def test_instances_go_when_the_host_process_is_killed(handler: str) -> None:
+def test_instances_end_when_the_host_process_is_killed(handler: str) -> None:
     source = f"""
         import threading, time
         from pathlib import Path
@@ -778,26 +776,24 @@ def test_instances_go_when_the_host_process_is_killed(handler: str) -> None:
     ) as parent:
         assert parent.stdout
         process = int(parent.stdout.readline())
-        assert not is_gone(process)
+        assert not has_ended(process)
         parent.send_signal(signal.SIGKILL)
-    eventually(lambda: is_gone(process))
+    eventually(lambda: has_ended(process))
 
 
-def test_interpreter_that_does_not_exist_is_an_error_of_the_host(hosting: Any) -> None:
+def test_missing_interpreter_is_an_error_of_the_host(hosting: Any) -> None:
     host = hosting(MIRROR, host={"python": "/no/such/python"})
     with pytest.raises(FileNotFoundError):
         host.invoke(b"")
     assert host.processes == ()
 
 
-def test_interpreter_that_cannot_start_the_runtime_is_an_error_with_its_words_in_the_log(
-    hosting: Any,
-) -> None:
+def test_interpreter_that_cannot_start_the_runtime_is_an_error_of_the_call(hosting: Any) -> None:
     result = hosting(MIRROR, host={"python": "/bin/false"}).invoke(b"")
     assert b"Process exited unexpectedly" in result.payload
 
 
-def test_request_ids_have_the_form_of_fc_and_differ() -> None:
+def test_request_ids_have_the_format_of_fc_and_are_unique() -> None:
     ids = {new_request_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{12}", text) for text in ids)

@@ -1,4 +1,4 @@
-"""The event of an HTTP trigger, made from a request without a server."""
+"""The event of an HTTP trigger, created from a request without a server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from mpaas_local.fc.http_event import HttpRequest, PlatformFields, event_of
 
 
-def test_time_is_whole_seconds_and_epoch_is_milliseconds_as_text() -> None:
-    origin = PlatformFields(
+def test_time_is_in_seconds_and_epoch_is_milliseconds_as_text() -> None:
+    platform = PlatformFields(
         "1000000000000000",
         "demo-abcdefgh.cn-hangzhou.fcapp.run",
         "1-67aee50c-15d63510-fecf237c590c",
         1739515148.1456,
     )
-    context = json.loads(event_of(HttpRequest(method="GET", raw_path=b"/", query=b"", headers=()), origin))[
+    context = json.loads(event_of(HttpRequest(method="GET", raw_path=b"/", query=b"", headers=()), platform))[
         "requestContext"
     ]
     assert (context["time"], context["timeEpoch"]) == ("2025-02-14T06:39:08Z", "1739515148145")

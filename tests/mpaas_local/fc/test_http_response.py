@@ -1,4 +1,4 @@
-"""The response of an HTTP trigger, made from what a function returns."""
+"""The response of an HTTP trigger, created from a function's return value."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ from mpaas_local.fc.http_response import BadResponse, response_of
         ),
     ],
 )
-def test_object_with_a_status_code_is_mapped(
+def test_object_with_a_status_code_is_the_response(
     returned: dict[str, Any], status: int, headers: dict[str, str], body: bytes
 ) -> None:
     response = response_of(json.dumps(returned).encode())
@@ -81,7 +81,7 @@ def test_object_with_a_status_code_is_mapped(
 @pytest.mark.parametrize(
     "payload", [b"", b"plain", b"null", b"[1]", b'"statusCode"', b'{\n    "a": 1\n}', b"\xff\x00"]
 )
-def test_anything_else_is_sent_as_it_is_with_status_200_and_json_type(payload: bytes) -> None:
+def test_any_other_value_is_sent_unchanged_with_status_200_and_json_type(payload: bytes) -> None:
     response = response_of(payload)
     assert (response.status, response.body) == (200, payload)
     assert response.headers == (("content-type", "application/json"),)

@@ -1,4 +1,4 @@
-"""The HTTP trigger: real requests over loopback, the event that they become, the response that comes back."""
+"""The HTTP trigger: real requests over loopback, the events created from them, and the responses."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Reply:
 
 
 class Recorder:
-    """Stands for a function: keeps the events, gives what it is told to."""
+    """A fake function that records its events and returns a configured reply."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.ids: list[str] = []
         self.reply: Reply | Exception = Reply()
@@ -68,7 +68,7 @@ def any_recorder() -> Recorder:
 
 @pytest.fixture
 def recorder(any_recorder: Recorder) -> Recorder:
-    any_recorder.forget()  # one server for all tests, nothing left of the last one
+    any_recorder.reset()  # all tests share one server
     return any_recorder
 
 
@@ -87,14 +87,14 @@ def client() -> Iterator[urllib3.PoolManager]:
 def raw(server: Server, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request)
-        answer = b""
-        while b"\r\n\r\nok" not in answer and (chunk := connection.recv(65536)):
-            answer += chunk
-    return answer
+        response = b""
+        while b"\r\n\r\nok" not in response and (chunk := connection.recv(65536)):
+            response += chunk
+    return response
 
 
-def get(client: urllib3.PoolManager, server: Server, **more: Any) -> urllib3.BaseHTTPResponse:
-    return client.request(more.pop("method", "GET"), server.url + more.pop("path", "/"), **more)
+def get(client: urllib3.PoolManager, server: Server, **options: Any) -> urllib3.BaseHTTPResponse:
+    return client.request(options.pop("method", "GET"), server.url + options.pop("path", "/"), **options)
 
 
 # Request → event
@@ -108,24 +108,24 @@ def test_request_becomes_the_documented_event(gateway: Server, recorder: Recorde
     body = body.replace(b"\n", b"\r\n") if chunked else body.removesuffix(b"\n")
     raw(gateway, head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body)
     (event,) = recorder.events
-    wanted = json.loads((HERE / "events" / f"{name}.json").read_text())
-    for given in ("requestId", "time", "timeEpoch"):
-        wanted["requestContext"][given] = event["requestContext"][given]
-    assert event == wanted
+    expected = json.loads((HERE / "events" / f"{name}.json").read_text())
+    for key in ("requestId", "time", "timeEpoch"):
+        expected["requestContext"][key] = event["requestContext"][key]
+    assert event == expected
     assert [list(event), list(event["requestContext"]), list(event["requestContext"]["http"])] == [
-        list(wanted),
-        list(wanted["requestContext"]),
-        list(wanted["requestContext"]["http"]),
+        list(expected),
+        list(expected["requestContext"]),
+        list(expected["requestContext"]["http"]),
     ]
 
 
-def test_request_id_has_the_form_of_fc_and_is_the_same_everywhere(
+def test_request_id_has_the_format_of_fc_and_is_the_same_everywhere(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     response = get(client, gateway)
-    (event,), (given,) = recorder.events, recorder.ids
-    assert event["requestContext"]["requestId"] == given == response.headers["X-Fc-Request-Id"]
-    assert re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{12}", given)
+    (event,), (request_id,) = recorder.events, recorder.ids
+    assert event["requestContext"]["requestId"] == request_id == response.headers["X-Fc-Request-Id"]
+    assert re.fullmatch(r"1-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{12}", request_id)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"])
@@ -138,7 +138,7 @@ def test_every_method_reaches_the_function(
     assert recorder.events[0]["requestContext"]["http"]["method"] == method
 
 
-def test_address_of_the_client_is_the_peer_whatever_a_header_says(
+def test_client_address_is_that_of_the_peer_regardless_of_headers(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     get(client, gateway, headers={"X-Forwarded-For": "203.0.113.7"})
@@ -155,7 +155,7 @@ def test_bad_response_is_502(gateway: Server, recorder: Recorder, client: urllib
     }
 
 
-def test_response_carries_the_headers_of_the_function_and_those_of_fc_only(
+def test_response_has_only_the_headers_of_the_function_and_of_fc(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     recorder.returns(statusCode=202, headers={"X-Mine": "1"}, body="text")
@@ -172,7 +172,7 @@ def test_response_carries_the_headers_of_the_function_and_those_of_fc_only(
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_status_without_a_body_is_sent_without_one(
+def test_response_to_a_status_without_body_has_no_body(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager, status: int
 ) -> None:
     recorder.returns(statusCode=status, body="dropped")
@@ -182,7 +182,7 @@ def test_status_without_a_body_is_sent_without_one(
         assert "content-length" not in response.headers
 
 
-def test_head_tells_the_length_of_the_body_and_sends_none(
+def test_response_to_head_has_the_length_of_the_body_but_no_body(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     recorder.returns(statusCode=200, body="12345")
@@ -190,32 +190,30 @@ def test_head_tells_the_length_of_the_body_and_sends_none(
     assert (response.data, response.headers["content-length"]) == (b"", "5")
 
 
-def test_attachment_of_the_default_domain_is_forced_on_request_only(
-    recorder: Recorder, client: urllib3.PoolManager
-) -> None:
+def test_attachment_is_forced_only_if_configured(recorder: Recorder, client: urllib3.PoolManager) -> None:
     recorder.returns(statusCode=200, headers={"Content-Disposition": "inline"})
-    for attachment, wanted in ((False, "inline"), (True, "attachment")):
+    for attachment, expected in ((False, "inline"), (True, "attachment")):
         with Server(create_gateway(recorder, attachment=attachment)) as server:
-            assert get(client, server).headers["content-disposition"] == wanted
+            assert get(client, server).headers["content-disposition"] == expected
 
 
-def test_origin_gets_the_default_cors_headers_unless_the_function_sets_them(
+def test_response_to_an_origin_has_the_default_cors_headers_unless_the_function_sets_them(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
-    asking = {"Origin": gateway.url}
-    response = get(client, gateway, headers=asking)
+    headers = {"Origin": gateway.url}
+    response = get(client, gateway, headers=headers)
     assert response.headers["access-control-allow-origin"] == gateway.url
     assert response.headers["access-control-allow-credentials"] == "true"
     assert response.headers["access-control-expose-headers"] == "Date,x-fc-request-id"
     assert "access-control-allow-origin" not in get(client, gateway).headers
     recorder.returns(statusCode=200, headers={"Access-Control-Allow-Origin": "*"})
-    assert get(client, gateway, headers=asking).headers["access-control-allow-origin"] == "*"
+    assert get(client, gateway, headers=headers).headers["access-control-allow-origin"] == "*"
 
 
 # Errors and limits
 
 
-def test_failed_function_is_502_without_details(
+def test_error_of_the_function_is_502_without_details(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     recorder.reply = Reply(b'{"errorMessage": "a secret"}', "UnhandledInvocationError")
@@ -232,7 +230,7 @@ def test_throttled_call_is_429(gateway: Server, recorder: Recorder, client: urll
     assert response.json()["errorCode"] == "ResourceExhausted"
 
 
-def test_host_that_cannot_call_is_500_and_logged(
+def test_error_of_the_host_is_500_and_logged(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder.reply = FileNotFoundError("no interpreter")
@@ -243,7 +241,7 @@ def test_host_that_cannot_call_is_500_and_logged(
 
 
 @pytest.mark.parametrize(
-    ("request_", "text"),
+    ("options", "text"),
     [
         ({"headers": {"X-Large": "x" * 8192}}, "headers have"),
         ({"path": "/" + "p" * 4096}, "path and query have 4097 bytes"),
@@ -251,10 +249,10 @@ def test_host_that_cannot_call_is_500_and_logged(
         ({"headers": {"X-Fc-Invocation-Type": "Async"}}, "no asynchronous queue"),
     ],
 )
-def test_request_over_a_limit_is_refused_before_the_function(
-    gateway: Server, recorder: Recorder, client: urllib3.PoolManager, request_: dict[str, Any], text: str
+def test_invalid_request_is_refused_without_calling_the_function(
+    gateway: Server, recorder: Recorder, client: urllib3.PoolManager, options: dict[str, Any], text: str
 ) -> None:
-    response = get(client, gateway, **request_)
+    response = get(client, gateway, **options)
     assert response.status == 400
     error = response.json()
     assert error["errorCode"] == "InvalidArgument"
@@ -262,7 +260,7 @@ def test_request_over_a_limit_is_refused_before_the_function(
     assert recorder.events == []
 
 
-def test_request_just_under_the_limits_reaches_the_function(
+def test_request_within_the_limits_reaches_the_function(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     headers = {"X-Large": "x" * 7900, "X-Fc-Invocation-Type": "Sync"}
@@ -270,14 +268,14 @@ def test_request_just_under_the_limits_reaches_the_function(
     assert len(recorder.events[0]["rawPath"]) == 4096
 
 
-def test_body_of_32_mb_is_taken_and_one_byte_more_is_refused(
+def test_body_of_at_most_32_mb_is_accepted(
     gateway: Server, recorder: Recorder, client: urllib3.PoolManager
 ) -> None:
     body = b"x" * (32 * 1024 * 1024)
-    kind = {"Content-Type": "text/plain"}
-    assert get(client, gateway, method="POST", body=body, headers=kind).status == 200
+    headers = {"Content-Type": "text/plain"}
+    assert get(client, gateway, method="POST", body=body, headers=headers).status == 200
     assert len(recorder.events[0]["body"]) == len(body)
-    refused = get(client, gateway, method="POST", body=body + b"x", headers=kind)
+    refused = get(client, gateway, method="POST", body=body + b"x", headers=headers)
     assert (refused.status, refused.json()["errorCode"]) == (400, "InvalidArgument")
     assert len(recorder.events) == 1
 
@@ -293,24 +291,24 @@ def hosted(request: pytest.FixtureRequest) -> Iterator[tuple[Server, FunctionHos
 
 
 @pytest.mark.parametrize("hosted", ["handler"], indirect=True)
-def test_request_goes_through_a_real_function_and_back(
+def test_request_reaches_a_real_function_and_its_response_the_client(
     hosted: tuple[Server, FunctionHost], client: urllib3.PoolManager
 ) -> None:
     response = get(client, hosted[0], method="POST", body=b"hello", headers={"Content-Type": "text/plain"})
     assert response.status == 201
-    assert response.headers["x-shown"] == "yes"
+    assert response.headers["x-custom"] == "yes"
     assert response.json() == {"method": "POST", "body": "hello"}
 
 
 @pytest.mark.parametrize("hosted", ["plain"], indirect=True)
-def test_object_without_a_status_code_arrives_indented_and_sorted(
+def test_object_without_a_status_code_is_sent_indented_and_sorted(
     hosted: tuple[Server, FunctionHost], client: urllib3.PoolManager
 ) -> None:
     assert get(client, hosted[0]).data == b'{\n    "a": 1,\n    "b": 2\n}'
 
 
 @pytest.mark.parametrize("hosted", ["fail"], indirect=True)
-def test_exception_of_a_real_function_stays_inside(
+def test_exception_of_a_real_function_is_not_disclosed(
     hosted: tuple[Server, FunctionHost], client: urllib3.PoolManager
 ) -> None:
     response = get(client, hosted[0])
@@ -318,26 +316,26 @@ def test_exception_of_a_real_function_stays_inside(
 
 
 @pytest.mark.parametrize("hosted", ["wait_for_file"], indirect=True)
-def test_requests_run_side_by_side_up_to_the_limit_and_are_throttled_over_it(
+def test_requests_run_concurrently_up_to_the_limit_and_are_then_throttled(
     hosted: tuple[Server, FunctionHost], client: urllib3.PoolManager, tmp_path: Path
 ) -> None:
     server, host = hosted
     end = tmp_path / "end"
 
     def call() -> int:
-        with urllib3.PoolManager(retries=False, timeout=60) as own:
-            return get(own, server, headers={"X-File": str(end)}).status
+        with urllib3.PoolManager(retries=False, timeout=60) as own_client:
+            return get(own_client, server, headers={"X-File": str(end)}).status
 
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(call) for _ in range(2)]
         eventually(lambda: len(host.processes) == 2)
         assert [get(client, server).status for _ in range(3)] == [429, 429, 429]
         end.touch()
-        assert [answer.result() for answer in slow] == [200, 200]
+        assert [status.result() for status in slow] == [200, 200]
 
 
 @pytest.mark.parametrize("hosted", ["wait_for_file"], indirect=True)
-def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionHost]) -> None:
+def test_server_stops_during_a_call(hosted: tuple[Server, FunctionHost]) -> None:
     server, host = hosted
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-File: /no/such\r\n\r\n")
@@ -346,8 +344,8 @@ def test_server_stops_though_a_call_is_under_way(hosted: tuple[Server, FunctionH
     assert host.processes
 
 
-def left_alone(server: Server, path: str, host: FunctionHost) -> None:
-    """Ask, and leave as soon as an instance serves the request."""
+def send_and_disconnect(server: Server, path: str, host: FunctionHost) -> None:
+    """Send a request and disconnect as soon as an instance serves it."""
     before = set(host.processes)
     body = '{"headers": {"X-File": "/no/such"}}'
     lines = ("Host: 127.0.0.1", "X-File: /no/such", f"Content-Length: {len(body)}", "", body)
@@ -356,24 +354,24 @@ def left_alone(server: Server, path: str, host: FunctionHost) -> None:
         eventually(lambda: set(host.processes) - before)
 
 
-def test_client_that_leaves_costs_the_function_its_instance() -> None:
+def test_instance_is_killed_when_the_client_disconnects() -> None:
     lines: list[str] = []
     function = Function(name="web", folder=WEB, handler="index.wait_for_file")
     with FunctionHost(function, on_log=lambda *line: lines.append(line[2])) as host:
         with Server(create_gateway(host)) as server:
-            left_alone(server, "/", host)
+            send_and_disconnect(server, "/", host)
             eventually(lambda: not host.processes)
         with AsyncQueue("web", host.invoke) as queue:
             api = create_api({"web": Callee(host.invoke, queue, host.cancel)})
             with Server(api) as server:
-                left_alone(server, "/invocations/web", host)
+                send_and_disconnect(server, "/invocations/web", host)
                 eventually(lambda: not host.processes)
     ends = [line for line in lines if "Error: Invocation canceled by client (duration: " in line]
     assert len(ends) == 2
     assert all(line.startswith("FC Invoke End RequestId: 1-") for line in ends)
 
 
-def test_nothing_is_cancelled_when_no_call_has_the_id() -> None:
+def test_cancel_does_nothing_without_a_running_call_of_this_id() -> None:
     with FunctionHost(Function(name="web", folder=WEB, handler="index.plain")) as host:
         result = host.invoke(b"{}")
         assert not host.cancel(result.request_id)
@@ -383,7 +381,7 @@ def test_nothing_is_cancelled_when_no_call_has_the_id() -> None:
 # Asynchronous requests
 
 
-def test_a_request_that_nobody_waits_for_is_accepted_and_done_later(client: urllib3.PoolManager) -> None:
+def test_asynchronous_request_is_accepted_and_processed_later(client: urllib3.PoolManager) -> None:
     function = ScriptedFunction()
     headers = {"X-Fc-Invocation-Type": "Async", "X-Fc-Async-Task-Id": "task-1"}
     config = AsyncConfig(task_mode=True)
@@ -391,34 +389,34 @@ def test_a_request_that_nobody_waits_for_is_accepted_and_done_later(client: urll
         recorder = Recorder()
         with Server(create_gateway(recorder, accept=queue.accept)) as server:
             accepted = get(client, server, method="POST", path="/v1?a=1", body=b"hello", headers=headers)
-            again = get(client, server, method="POST", body=b"hello", headers=headers)
-            large = get(client, server, method="POST", body=b"x" * (PAYLOAD_LIMIT + 1), headers=headers)
+            repeated = get(client, server, method="POST", body=b"hello", headers=headers)
+            too_large = get(client, server, method="POST", body=b"x" * (PAYLOAD_LIMIT + 1), headers=headers)
             headers.pop("X-Fc-Async-Task-Id")
-            whole = get(client, server, method="POST", body=b"x" * PAYLOAD_LIMIT, headers=headers)
+            largest = get(client, server, method="POST", body=b"x" * PAYLOAD_LIMIT, headers=headers)
         assert queue.finish(60)
 
     assert (accepted.status, accepted.data) == (202, b"")
-    assert whole.status == 202
+    assert largest.status == 202
     call, _ = function.calls
     assert call.request_id == accepted.headers["X-Fc-Request-Id"]
     assert call.json["rawPath"] == "/v1"
     assert recorder.events == []
-    assert (again.status, again.json()["errorCode"]) == (409, "AsyncTaskAlreadyExists")
-    assert large.status == 400
+    assert (repeated.status, repeated.json()["errorCode"]) == (409, "AsyncTaskAlreadyExists")
+    assert too_large.status == 400
 
 
-def test_a_request_may_be_called_for_later(client: urllib3.PoolManager) -> None:
+def test_asynchronous_request_may_have_a_delay(client: urllib3.PoolManager) -> None:
     function, clock = ScriptedFunction(), ManualClock()
     headers = {"X-Fc-Invocation-Type": "Async", "X-Fc-Async-Delay": "60"}
     with AsyncQueue("f", function, clock=clock) as queue:
         with Server(create_gateway(Recorder(), accept=queue.accept)) as server:
             accepted = get(client, server, method="POST", headers=headers)
-            wrong = get(client, server, method="POST", headers={**headers, "X-Fc-Async-Delay": "soon"})
-            none = get(client, server, method="POST", headers={**headers, "X-Fc-Async-Delay": "0"})
+            text = get(client, server, method="POST", headers={**headers, "X-Fc-Async-Delay": "soon"})
+            zero = get(client, server, method="POST", headers={**headers, "X-Fc-Async-Delay": "0"})
         assert queue.settle()
         assert function.calls == []
         assert clock.skip() == 60
         assert queue.finish()
 
-    assert [response.status for response in (accepted, wrong, none)] == [202, 400, 400]
+    assert [response.status for response in (accepted, text, zero)] == [202, 400, 400]
     assert len(function.calls) == 1

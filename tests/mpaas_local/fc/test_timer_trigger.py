@@ -1,4 +1,4 @@
-"""Timer triggers: every rule of their expressions, and ticks by a clock that stands still until it is moved."""
+"""Timer triggers: every rule of their expressions, and ticks on a manual clock."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def at(*fields: int) -> datetime:
         ("@every 90s", at(2025, 1, 1, 12, 2)),
         ("@every 2h", at(2025, 1, 1, 14, 0, 30)),
         ("CRON_TZ=Asia/Shanghai @every 4m", at(2025, 1, 1, 12, 4, 30)),
-        # What the reference leaves open.
+        # Not documented.
         ("@every 1h30m", at(2025, 1, 1, 13, 30, 30)),
         ("@every 1.5m", at(2025, 1, 1, 12, 2)),
         ("@every 4d", at(2025, 1, 5, 12, 0, 30)),
@@ -74,21 +74,21 @@ def at(*fields: int) -> datetime:
         ("0 0 0 */2 * MON", at(2025, 1, 13)),
     ],
 )
-def test_expression_means_its_next_moment_in_utc(expression: str, expected: datetime) -> None:
+def test_next_tick_of_an_expression_is_in_utc(expression: str, expected: datetime) -> None:
     assert next_tick(expression, WEDNESDAY) == expected
 
 
-def test_moments_follow_each_other_over_both_changes_of_the_clock() -> None:
-    moment = at(2025, 3, 1)
-    local = []
+def test_ticks_are_in_order_across_both_changes_of_daylight_saving_time() -> None:
+    tick = at(2025, 3, 1)
+    ticks = []
     for _ in range(300):
-        following = next_tick("CRON_TZ=Europe/Berlin 0 30 2 * * *", moment)
-        assert following > moment
-        moment = following
-        local.append(moment)
+        following = next_tick("CRON_TZ=Europe/Berlin 0 30 2 * * *", tick)
+        assert following > tick
+        tick = following
+        ticks.append(tick)
     # 30 March has no 2:30 in Berlin; 26 October has two of them.
-    assert not [tick for tick in local if (tick.month, tick.day) == (3, 30)]
-    assert [tick.hour for tick in local if (tick.month, tick.day) == (10, 26)] == [0, 1]
+    assert not [tick for tick in ticks if (tick.month, tick.day) == (3, 30)]
+    assert [tick.hour for tick in ticks if (tick.month, tick.day) == (10, 26)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,9 @@ def test_moments_follow_each_other_over_both_changes_of_the_clock() -> None:
         ("@fortnightly", "one of @hourly, @daily"),
     ],
 )
-def test_wrong_expression_is_refused_with_its_place_and_what_is_allowed(expression: str, part: str) -> None:
+def test_invalid_expression_is_refused_with_the_field_and_the_valid_values(
+    expression: str, part: str
+) -> None:
     with pytest.raises(ValueError, match=re.escape(part)):
         next_tick(expression, WEDNESDAY)
 
@@ -157,7 +159,7 @@ def test_event_is_the_documented_sample() -> None:
     )
 
 
-class Fired:
+class Recorder:
     def __init__(self) -> None:
         self.events: list[Any] = []
 
@@ -171,24 +173,24 @@ class Fired:
         return [event["triggerTime"][11:] for event in self.events]
 
 
-def test_timer_fires_at_each_of_its_moments() -> None:
-    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+def test_timer_fires_at_each_tick() -> None:
+    clock, recorder = ManualClock(WEDNESDAY.timestamp()), Recorder()
     with Timers(clock=clock) as timers:
-        timers.add(Timer(function="f", name="t", expression="0 */2 * * * *", payload="p"), fired)
-        timers.add(Timer(function="f", name="off", expression="0 * * * * *", enabled=False), fired)
+        timers.add(Timer(function="f", name="t", expression="0 */2 * * * *", payload="p"), recorder)
+        timers.add(Timer(function="f", name="off", expression="0 * * * * *", enabled=False), recorder)
         for _ in range(3):
             clock.skip()
             assert timers.settle()
-    assert fired.times == ["12:02:00Z", "12:04:00Z", "12:06:00Z"]
-    assert {event["triggerName"] for event in fired.events} == {"t"}
+    assert recorder.times == ["12:02:00Z", "12:04:00Z", "12:06:00Z"]
+    assert {event["triggerName"] for event in recorder.events} == {"t"}
 
 
-def test_tick_that_is_not_taken_does_not_stop_the_timer(caplog: pytest.LogCaptureFixture) -> None:
-    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+def test_timer_continues_after_a_tick_that_was_not_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    clock, recorder = ManualClock(WEDNESDAY.timestamp()), Recorder()
 
     def refuse_once(event: bytes, *, size: int | None = None) -> str:
         del size
-        if fired(event) == "request-1":
+        if recorder(event) == "request-1":
             raise OSError("not now")
         return "request"
 
@@ -197,34 +199,36 @@ def test_tick_that_is_not_taken_does_not_stop_the_timer(caplog: pytest.LogCaptur
         for _ in range(2):
             clock.skip()
             assert timers.settle()
-    assert fired.times == ["12:01:00Z", "12:02:00Z"]
+    assert recorder.times == ["12:01:00Z", "12:02:00Z"]
     assert "timer t: the tick of 2025-01-01 12:01:00+00:00 was not accepted" in caplog.text
 
 
 def test_ticks_missed_while_the_machine_slept_are_skipped() -> None:
-    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+    clock, recorder = ManualClock(WEDNESDAY.timestamp()), Recorder()
     with Timers(clock=clock) as timers:
-        timers.add(Timer(function="f", name="t", expression="0 * * * * *"), fired)
+        timers.add(Timer(function="f", name="t", expression="0 * * * * *"), recorder)
         clock.skip()
         assert timers.settle()
         clock.advance(8 * 3600)
         assert timers.settle()
         clock.skip()
         assert timers.settle()
-    assert fired.times == ["12:01:00Z", "12:02:00Z", "20:02:00Z"]
+    assert recorder.times == ["12:01:00Z", "12:02:00Z", "20:02:00Z"]
 
 
-def test_tick_by_hand_fires_now_even_if_the_timer_is_disabled() -> None:
-    clock, fired = ManualClock(WEDNESDAY.timestamp()), Fired()
+def test_manual_tick_fires_now_even_if_the_timer_is_disabled() -> None:
+    clock, recorder = ManualClock(WEDNESDAY.timestamp()), Recorder()
     with Timers(clock=clock) as timers:
-        timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *", payload="p", enabled=False), fired)
+        timers.add(
+            Timer(function="f", name="t", expression="0 0 4 1 * *", payload="p", enabled=False), recorder
+        )
         assert timers.tick("t") == "request-1"
         assert timers.tick("f/t") == "request-2"
-    assert fired.events[0] == {"triggerTime": "2025-01-01T12:00:30Z", "triggerName": "t", "payload": "p"}
+    assert recorder.events[0] == {"triggerTime": "2025-01-01T12:00:30Z", "triggerName": "t", "payload": "p"}
 
 
-def test_name_of_two_timers_needs_the_function_before_it() -> None:
-    clock, first, second = ManualClock(), Fired(), Fired()
+def test_name_of_two_timers_must_include_the_function() -> None:
+    clock, first, second = ManualClock(), Recorder(), Recorder()
     with Timers(clock=clock) as timers:
         timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *"), first)
         timers.add(Timer(function="g", name="t", expression="0 0 4 1 * *"), second)
@@ -238,7 +242,7 @@ def test_name_of_two_timers_needs_the_function_before_it() -> None:
 
 def test_closing_stops_at_once_and_leaves_no_thread() -> None:
     timers = Timers()
-    timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *"), Fired())
+    timers.add(Timer(function="f", name="t", expression="0 0 4 1 * *"), Recorder())
     assert [thread for thread in threading.enumerate() if thread.name.startswith("timers")]
     timers.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("timers")]
@@ -261,7 +265,7 @@ def test_tick_reaches_a_real_function_through_its_asynchronous_queue(tmp_path: P
     assert '{"triggerTime":"2025-01-01T12:01:00Z","triggerName":"t","payload":"你好"}' in lines
 
 
-def test_tick_with_the_largest_payload_is_taken_whatever_the_event_around_it_adds() -> None:
+def test_tick_with_the_largest_payload_is_accepted_regardless_of_the_size_of_its_event() -> None:
     clock, function = ManualClock(WEDNESDAY.timestamp()), ScriptedFunction()
     timer = Timer(function="f", name="t", expression="0 * * * * *", payload='"' * PAYLOAD_BYTES)
     with AsyncQueue("f", function, clock=clock) as queue, Timers(clock=clock) as timers:

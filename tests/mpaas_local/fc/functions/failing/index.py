@@ -1,5 +1,5 @@
-# What a function prints is its log.
-"""Handlers that fail, each in its own way."""
+# A function prints to its log.
+"""Handlers that fail in different ways."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A function with lifecycle hooks; EVENTS in the environment is a file that each of them adds a line to."""
+"""A function with lifecycle hooks; each adds a line to the file that the variable EVENTS names."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
-# What a function prints is its log.
-"""Handlers that show what they were given."""
+# A function prints to its log.
+"""Handlers that return their event, context and environment."""
 
 import datetime as dt  # for `evaluate`
 import decimal  # for `evaluate`
@@ -45,9 +45,9 @@ def attributes(_event: bytes, context: Any) -> str:
             {key: plain(item) for key, item in vars(value).items()} if hasattr(value, "__dict__") else value
         )
 
-    shown = {key: plain(value) for key, value in vars(context).items() if key != "logger"}
-    shown["logger"] = type(context.logger).__name__
-    return json.dumps(shown)
+    values = {key: plain(value) for key, value in vars(context).items() if key != "logger"}
+    values["logger"] = type(context.logger).__name__
+    return json.dumps(values)
 
 
 def context_as_json(_event: bytes, context: Any) -> Any:
@@ -75,9 +75,9 @@ def count(_event: bytes, _context: Any) -> dict[str, Any]:
 
 
 def sleep(event: bytes, _context: Any) -> dict[str, float]:
-    began = time.time()
+    start = time.time()
     time.sleep(float(event))
-    return {"began": began, "ended": time.time(), "process": os.getpid()}
+    return {"start": start, "end": time.time(), "process": os.getpid()}
 
 
 def wait_for_file(event: bytes, _context: Any) -> dict[str, int]:
@@ -88,7 +88,7 @@ def wait_for_file(event: bytes, _context: Any) -> dict[str, int]:
 
 
 def meet(event: bytes, _context: Any) -> dict[str, int]:
-    """Come to a folder and wait until a second one has come."""
+    """Leave a file in a folder and wait for that of a second instance."""
     folder = Path(event.decode())
     (folder / str(os.getpid())).touch()
     deadline = time.monotonic() + 60
@@ -100,7 +100,7 @@ def meet(event: bytes, _context: Any) -> dict[str, int]:
 def talk(_event: bytes, _context: Any) -> None:
     print("printed")
     print("to stderr", file=sys.stderr)
-    os.write(1, b"written by hand\n")
+    os.write(1, b"written to the descriptor\n")
     logging.getLogger().debug("not shown")
     logging.getLogger("mine").info("logged %s", "你好")
     sys.stdout.write("without an end")

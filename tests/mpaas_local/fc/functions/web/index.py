@@ -1,4 +1,4 @@
-"""Handlers behind an HTTP trigger."""
+"""Handlers for an HTTP trigger."""
 
 import json
 import time
@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 def handler(event: bytes, _context: Any) -> dict[str, Any]:
     request = json.loads(event)
-    shown = {"method": request["requestContext"]["http"]["method"], "body": request["body"]}
-    return {"statusCode": 201, "headers": {"X-Shown": "yes"}, "body": shown}
+    body = {"method": request["requestContext"]["http"]["method"], "body": request["body"]}
+    return {"statusCode": 201, "headers": {"X-Custom": "yes"}, "body": body}
 
 
 def fail(_event: bytes, _context: Any) -> NoReturn:
