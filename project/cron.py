@@ -101,7 +101,7 @@ def next_tick(expression: str, after: datetime) -> datetime:
 
 
 def _period(text: str) -> timedelta:
-    """Return the period of an `@every`; at minimum a second."""
+    """Return the period of an `@every`; at least a second."""
     match = _EVERY.fullmatch(text)
     if match is None:
         names = ", ".join(_NAMES)
@@ -114,7 +114,7 @@ def _period(text: str) -> timedelta:
     except OverflowError:
         period = timedelta.max
     if not timedelta(seconds=1) <= period <= _LONGEST_PERIOD:
-        raise ValueError("`@every` must be at minimum a second and at most ten years")
+        raise ValueError("`@every` must be at least a second and at most ten years")
     return period
 
 
