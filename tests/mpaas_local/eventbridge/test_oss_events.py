@@ -1,4 +1,4 @@
-"""What happens to objects, as native triggers and the bus tell it."""
+"""Events of OSS objects, delivered by native triggers and by the bus."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_oss_event_of_eventbridge_is_the_documented_sample() -> None:
 
 
 def oss_trigger(events: list[str], prefix: str = "", suffix: str = "", arn: str = BUCKET) -> OssTrigger:
-    filtered = {"key": {"prefix": prefix, "suffix": suffix}}
-    document = trigger_document("oss", "o", arn, events=events, filter=filtered)
+    key_filter = {"key": {"prefix": prefix, "suffix": suffix}}
+    document = trigger_document("oss", "o", arn, events=events, filter=key_filter)
     return oss_trigger_of(parse_trigger(document), "f")
 
 
@@ -103,8 +103,8 @@ def test_oss_trigger_matches_bucket_event_prefix_and_suffix(trigger: OssTrigger,
     assert trigger.matches(UPLOAD) is matches
 
 
-class Published:
-    """Functions `f` and `g`, the first called by native triggers, the other by the bus."""
+class Publisher:
+    """Publishes to function `f` by native triggers, and to function `g` by the bus."""
 
     def __init__(self, *oss_triggers: OssTrigger, bus_function: ScriptedFunction | None = None) -> None:
         clock = ManualClock()
@@ -130,44 +130,44 @@ class Published:
             queue.close()
 
 
-def test_an_event_reaches_native_triggers_asynchronously_and_the_bus() -> None:
-    published = Published(oss_trigger(["oss:ObjectCreated:*"]))
+def test_event_reaches_native_triggers_asynchronously_and_the_bus() -> None:
+    publisher = Publisher(oss_trigger(["oss:ObjectCreated:*"]))
     created = ObjectEvent(
         bucket="testbucket", key="目录/a b.png", size=3, delta=-2, request_id="5C3D9175B6FC201293AD0001"
     )
     removed = ObjectEvent(bucket="testbucket", key="a", name="ObjectRemoved:DeleteObject")
 
     for event in (created, removed):
-        published.events.publish(event)
-    published.settle()
+        publisher.events.publish(event)
+    publisher.settle()
 
-    (native,) = [call.json["events"][0] for call in published.functions["f"].calls]
-    by_bus = {call.json["type"]: call.json for call in published.functions["g"].calls}
+    (native,) = [call.json["events"][0] for call in publisher.functions["f"].calls]
+    by_bus = {call.json["type"]: call.json for call in publisher.functions["g"].calls}
     assert native["oss"]["object"]["key"] == "目录/a b.png"
     assert native["oss"]["object"]["deltaSize"] == -2
     assert by_bus["oss:ObjectCreated:PutObject"]["data"]["oss"]["object"]["size"] == 3
     assert by_bus["oss:ObjectCreated:PutObject"]["id"] == native["responseElements"]["requestId"]
     assert "oss:ObjectRemoved:DeleteObject" in by_bus
-    assert published.queues["f"].counts["accepted"] == 1
+    assert publisher.queues["f"].counts["accepted"] == 1
 
 
-def test_whoever_uploads_does_not_wait_for_the_function() -> None:
-    waiting = threading.Event()
+def test_upload_does_not_wait_for_the_function() -> None:
+    uploaded = threading.Event()
 
-    published = Published(bus_function=ScriptedFunction(on_call=lambda _: waiting.wait(60)))
+    publisher = Publisher(bus_function=ScriptedFunction(on_call=lambda _: uploaded.wait(60)))
 
-    published.events.publish(ObjectEvent(bucket="testbucket", key="a"))
+    publisher.events.publish(ObjectEvent(bucket="testbucket", key="a"))
 
-    waiting.set()
-    published.settle()
-    assert len(published.functions["g"].calls) == 1
+    uploaded.set()
+    publisher.settle()
+    assert len(publisher.functions["g"].calls) == 1
 
 
-def test_a_function_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    published = Published(bus_function=ScriptedFunction("error"))
+def test_failure_of_a_function_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    publisher = Publisher(bus_function=ScriptedFunction("error"))
 
     with caplog.at_level(logging.WARNING):
-        published.events.publish(ObjectEvent(bucket="testbucket", key="a"))
-        published.settle()
+        publisher.events.publish(ObjectEvent(bucket="testbucket", key="a"))
+        publisher.settle()
 
     assert "bus: g: UnhandledInvocationError" in caplog.text

@@ -1,4 +1,4 @@
-"""Messages of a stream carry what tells them apart, as the layer reads it; a redelivery is the same message."""
+"""The layer distinguishes the messages of a stream by their fields, and recognizes a redelivery."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FIRST = ReceivedMessage(
 )
 
 
-def scope(arrived: ReceivedMessage, origin: MessageOrigin, schema: str, now: float = 1_700_000_100.0) -> str:
-    event = element(arrived, origin, ACCOUNT, now)
+def scope(message: ReceivedMessage, origin: MessageOrigin, schema: str, now: float = 1_700_000_100.0) -> str:
+    event = element(message, origin, ACCOUNT, now)
     (record,) = eventstream.records_of(json.dumps([event["data"] if schema == "RawData" else event]).encode())
     assert isinstance(record, QueueRecord)
     return record.scope
@@ -42,14 +42,14 @@ def scope(arrived: ReceivedMessage, origin: MessageOrigin, schema: str, now: flo
 @pytest.mark.parametrize(
     ("origin", "changes"),
     [
-        (KAFKA, {"published_at": 1_700_000_001.0}),  # a topic that was deleted and made anew
+        (KAFKA, {"published_at": 1_700_000_001.0}),  # the topic was deleted and re-created
         (KAFKA, {"properties": {"partition": 1, "offset": 7}}),
         (KAFKA, {"properties": {"partition": 0, "offset": 8}}),
         (RABBIT, {"properties": {"exchange": "b", "routingKey": "x"}}),
         (RABBIT, {"properties": {"exchange": "a", "routingKey": "y"}}),
     ],
 )
-def test_messages_of_the_same_id_from_elsewhere_are_others(
+def test_messages_with_the_same_id_but_other_origins_have_different_scopes(
     origin: MessageOrigin, changes: dict[str, Any], schema: str
 ) -> None:
     assert scope(replace(FIRST, **changes), origin, schema) != scope(FIRST, origin, schema)
@@ -57,7 +57,7 @@ def test_messages_of_the_same_id_from_elsewhere_are_others(
 
 
 @pytest.mark.parametrize("kind", ["RocketMQ", "Kafka", "RabbitMQ"])
-def test_messages_of_two_instances_are_others(kind: SourceKind) -> None:
+def test_messages_of_two_instances_have_different_scopes(kind: SourceKind) -> None:
     one, two = (
         MessageOrigin(kind=kind, parameters={"InstanceId": name, "Topic": "t"}, bus="bus")
         for name in ("i1", "i2")

@@ -1,4 +1,4 @@
-"""Queue triggers: what a function gets of each product, when, and what happens if it does not take it."""
+"""Event streams: the messages of each product, the batches, and the handling of failures."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ def source(clock: ManualClock) -> MemorySource:
 @pytest.fixture
 def stream_to(clock: ManualClock, source: MemorySource) -> Iterator[Callable[..., EventStream]]:
     """Start a stream of a trigger to a function."""
-    made: list[EventStream] = []
+    streams: list[EventStream] = []
 
-    def start(described: EventBridge, function: ScriptedFunction | None, **options: Any) -> EventStream:
-        reading = {key: options.pop(key) for key in ("strings", "value_format") if key in options}
+    def start(trigger: EventBridge, function: ScriptedFunction | None, **options: Any) -> EventStream:
+        form = {key: options.pop(key) for key in ("strings", "value_format") if key in options}
         options.setdefault("source", source)
-        made.append(
+        streams.append(
             EventStream(
-                stream_of(described, "queue_push", **reading),
+                stream_of(trigger, "queue_push", **form),
                 options.pop("source"),
                 invoke=function,
                 account=ACCOUNT,
@@ -122,23 +122,23 @@ def stream_to(clock: ManualClock, source: MemorySource) -> Iterator[Callable[...
                 **options,
             )
         )
-        return made[-1].start()
+        return streams[-1].start()
 
     yield start
-    for stream in made:
+    for stream in streams:
         stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream-")]
 
 
-def skip_if_waited_for(clock: ManualClock) -> None:
+def skip_if_a_thread_waits(clock: ManualClock) -> None:
     with contextlib.suppress(TimeoutError):
         clock.skip(0.02)
 
 
-def only(function: ScriptedFunction) -> Any:
-    """The element of the only call's array."""
-    ((sent,),) = [call.json for call in function.wait_for(1)]
-    return sent
+def only_element(function: ScriptedFunction) -> Any:
+    """Return the only element of the only call's array."""
+    ((element,),) = [call.json for call in function.wait_for(1)]
+    return element
 
 
 def without_id(event: dict[str, Any]) -> dict[str, Any]:
@@ -146,12 +146,12 @@ def without_id(event: dict[str, Any]) -> dict[str, Any]:
     return event | {"id": "…"}
 
 
-def shown(value: Any) -> str:
-    """JSON text, which tells the order of keys, too."""
+def json_text(value: Any) -> str:
+    """Return JSON text, whose comparison includes the order of keys."""
     return json.dumps(value)
 
 
-# What is sent of each product (fc-runtime.md: Event streams).
+# The messages of each product (fc-runtime.md: Event streams).
 
 
 def test_mns_message_is_the_documented_cloud_event(
@@ -160,10 +160,10 @@ def test_mns_message_is_the_documented_cloud_event(
     function = ScriptedFunction()
     source.publish("TEST", message_id="C6DB60D1574661357FA2272774450001")
     stream_to(trigger(), function)
-    sent = without_id(only(function))
+    sent = without_id(only_element(function))
     request_id = sent["data"].pop("requestId")
     assert len(request_id) == 24
-    assert shown(sent) == shown(
+    assert json_text(sent) == json_text(
         {
             "id": "…",
             "source": "MNS-Function-mnstrigger",
@@ -183,7 +183,7 @@ def test_mns_message_is_the_documented_cloud_event(
     )
 
 
-def test_raw_data_is_the_data_alone_without_a_space(
+def test_raw_data_is_only_the_data_in_compact_json(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -202,13 +202,13 @@ def test_raw_data_is_the_data_alone_without_a_space(
         (False, "eyJhIjogMX0=", "eyJhIjogMX0="),
     ],
 )
-def test_mns_body_is_decoded_unless_the_source_says_no(
+def test_mns_body_is_decoded_unless_the_source_disables_it(
     decode: bool, stored: str, expected: str, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
     source.publish(stored)
     stream_to(trigger(parameters={"IsBase64Decode": decode}), function)
-    assert only(function)["data"]["messageBody"] == expected
+    assert only_element(function)["data"]["messageBody"] == expected
 
 
 DATA: dict[str, tuple[dict[str, Any], str, Any]] = {
@@ -283,19 +283,19 @@ DATA: dict[str, tuple[dict[str, Any], str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", DATA)
-def test_data_of_each_product_is_the_documented_one(
+def test_data_of_each_product_is_as_documented(
     kind: str, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     properties, body, expected = DATA[kind]
     function = ScriptedFunction()
     source.publish(body, message_id="M1", **properties)
     stream_to(trigger(kind, sink={"eventSchema": "RawData"}), function)
-    data = only(function)
-    for place, name in ((data, "msgId"), (data.get("systemProperties", {}), "UNIQ_KEY")):
-        if name in place:
-            assert len(place[name]) == 32
-            place[name] = "…"
-    assert shown(data) == shown(expected)
+    data = only_element(function)
+    for fields, name in ((data, "msgId"), (data.get("systemProperties", {}), "UNIQ_KEY")):
+        if name in fields:
+            assert len(fields[name]) == 32
+            fields[name] = "…"
+    assert json_text(data) == json_text(expected)
 
 
 @pytest.mark.parametrize(
@@ -331,13 +331,13 @@ def test_data_of_each_product_is_the_documented_one(
         ),
     ],
 )
-def test_attributes_of_each_product_are_the_documented_ones(
+def test_attributes_of_each_product_are_as_documented(
     kind: str, attributes: dict[str, str], source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
     source.publish("x")
     stream_to(trigger(kind, "t"), function)
-    sent = only(function)
+    sent = only_element(function)
     assert {name: sent[name] for name in attributes} == attributes
     if kind == "Kafka":
         assert list(sent) == [
@@ -347,38 +347,38 @@ def test_attributes_of_each_product_are_the_documented_ones(
 
 
 @pytest.mark.parametrize("kind", ["MQTT", "ApacheRocketMQ"])
-def test_product_documented_as_raw_data_only_is_sent_so_unless_the_trigger_says_otherwise(
+def test_product_with_only_a_raw_form_is_sent_as_raw_data_unless_the_trigger_has_a_schema(
     kind: str, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
-    function, asked = ScriptedFunction(), ScriptedFunction()
+    raw, wrapped = ScriptedFunction(), ScriptedFunction()
     source.publish("x")
-    stream_to(trigger(kind), function)
-    assert "specversion" not in only(function)
+    stream_to(trigger(kind), raw)
+    assert "specversion" not in only_element(raw)
     other = MemorySource()
     other.publish("x")
-    stream_to(trigger(kind, sink={"eventSchema": "CloudEvents"}), asked, source=other)
-    assert only(asked)["specversion"] == "1.0"
+    stream_to(trigger(kind, sink={"eventSchema": "CloudEvents"}), wrapped, source=other)
+    assert only_element(wrapped)["specversion"] == "1.0"
 
 
 @pytest.mark.parametrize(
     ("value_format", "value"), [("Text", '{"a":1}'), ("Json", {"a": 1}), ("Binary", "eyJhIjoxfQ==")]
 )
-def test_kafka_value_has_the_format_of_the_task_and_no_key_if_it_has_none(
+def test_kafka_value_has_the_format_of_the_task_and_the_key_is_optional(
     value_format: str, value: Any, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
     source.publish('{"a":1}')
     stream_to(trigger("Kafka"), function, value_format=value_format)
-    data = only(function)["data"]
+    data = only_element(function)["data"]
     assert data["value"] == value
     assert "key" not in data
 
 
-def test_array_can_hold_json_texts(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
+def test_array_may_contain_json_texts(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
     function = ScriptedFunction()
     source.publish("x")
     stream_to(trigger("Kafka"), function, strings=True)
-    sent = only(function)
+    sent = only_element(function)
     assert isinstance(sent, str)
     assert json.loads(sent)["data"]["value"] == "x"
 
@@ -396,24 +396,24 @@ def test_event_driven_mode_sends_one_bare_cloud_event_per_call(
     assert sent[0]["datacontenttype"] == "application/json;charset=utf-8"
 
 
-def test_same_message_is_the_same_event_at_every_delivery() -> None:
+def test_message_is_the_same_event_at_every_delivery() -> None:
     for kind in PARAMETERS:
         origin = stream_of(trigger(kind), "f").origin
         message = ReceivedMessage(id="M1", body="x", published_at=PUBLISHED)
-        first, again = (element(message, origin, ACCOUNT, moment) for moment in (1.0, 2.0))
+        first, second = (element(message, origin, ACCOUNT, moment) for moment in (1.0, 2.0))
         other = element(ReceivedMessage(id="M2", body="x", published_at=PUBLISHED), origin, ACCOUNT, 1.0)
-        assert (first["id"], first["data"]) == (again["id"], again["data"])
+        assert (first["id"], first["data"]) == (second["id"], second["data"])
         assert other["id"] != first["id"]
 
 
-# When it is sent (fc-runtime.md: Batches and retries).
+# Batches (fc-runtime.md: Batches and retries).
 
 
 def sizes(function: ScriptedFunction) -> list[int]:
     return [len(call.json) for call in function.calls]
 
 
-def test_batch_is_sent_as_soon_as_it_has_the_count(
+def test_batch_is_sent_as_soon_as_it_is_full(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -424,22 +424,22 @@ def test_batch_is_sent_as_soon_as_it_has_the_count(
     assert sizes(function) == [100, 100]
 
 
-def test_batch_is_sent_when_its_time_is_over(
+def test_batch_is_sent_at_the_end_of_its_time_window(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
     stream = stream_to(trigger(run=batch(100, 10)), function)
-    began = clock.time()
+    start = clock.time()
     source.publish("x")
     stream.wake()
     eventually(lambda: stream.counts["received"] == 1)
     source.publish("x")
     eventually(lambda: bool(function.calls), clock.skip)
     assert sizes(function) == [2]
-    assert clock.time() - began == pytest.approx(10, abs=0.5)
+    assert clock.time() - start == pytest.approx(10, abs=0.5)
 
 
-def test_without_a_time_window_what_is_there_is_sent_at_once(
+def test_available_messages_are_sent_at_once_without_a_time_window(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -450,7 +450,7 @@ def test_without_a_time_window_what_is_there_is_sent_at_once(
     assert sizes(function) == [7]
 
 
-def test_without_a_batch_window_every_message_is_a_batch_in_an_array(
+def test_every_message_is_a_batch_in_an_array_without_a_batch_window(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -461,7 +461,7 @@ def test_without_a_batch_window_every_message_is_a_batch_in_an_array(
     assert sizes(function) == [1, 1, 1]
 
 
-def test_asynchronous_batch_is_cut_at_128_kb(
+def test_asynchronous_batch_is_limited_to_128_kb(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -469,26 +469,26 @@ def test_asynchronous_batch_is_cut_at_128_kb(
         overhead = len(b'{"requestId":"","messageId":"000","messageBody":""}') + 24
         for number in range(100):
             source.publish("x" * (2048 - overhead), message_id=f"{number:03d}")
-        described = trigger(run=batch(100), sink={"eventSchema": "RawData"}, asyncInvocationType=True)
-        stream_to(described, None, accept=queue.accept)
+        config = trigger(run=batch(100), sink={"eventSchema": "RawData"}, asyncInvocationType=True)
+        stream_to(config, None, accept=queue.accept)
         function.wait_for(2)
         assert queue.finish()
     assert sorted(sizes(function)) == [36, 64]
-    told = [message["messageId"] for call in function.calls for message in call.json]
-    assert sorted(told) == [f"{number:03d}" for number in range(100)]
+    ids = [message["messageId"] for call in function.calls for message in call.json]
+    assert sorted(ids) == [f"{number:03d}" for number in range(100)]
 
 
-def test_synchronous_calls_follow_each_other(
+def test_synchronous_calls_are_made_one_after_the_other(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
-    inside = threading.Lock()
+    lock = threading.Lock()
 
-    def alone(_event: bytes) -> None:
-        assert inside.acquire(blocking=False)
+    def check_that_no_other_call_runs(_event: bytes) -> None:
+        assert lock.acquire(blocking=False)
         time.sleep(0.002)
-        inside.release()
+        lock.release()
 
-    function = ScriptedFunction(on_call=alone)
+    function = ScriptedFunction(on_call=check_that_no_other_call_runs)
     for number in range(20):
         source.publish(str(number))
     stream = stream_to(trigger(), function)
@@ -497,18 +497,18 @@ def test_synchronous_calls_follow_each_other(
     assert bodies == [str(number) for number in range(20)]
 
 
-def test_kafka_with_concurrency_has_as_many_calls_at_a_time(
+def test_kafka_trigger_makes_as_many_concurrent_calls_as_configured(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
-    meeting = threading.Barrier(3, timeout=60)
-    function = ScriptedFunction(on_call=lambda _: meeting.wait())
+    barrier = threading.Barrier(3, timeout=60)
+    function = ScriptedFunction(on_call=lambda _: barrier.wait())
     for _ in range(3):
         source.publish("x")
     stream_to(trigger("Kafka", sink={"concurrency": 3}), function)
     function.wait_for(3)
 
 
-def test_messages_that_the_pattern_does_not_want_are_passed_over(
+def test_messages_that_do_not_match_the_pattern_are_deleted(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -522,47 +522,49 @@ def test_messages_that_the_pattern_does_not_want_are_passed_over(
     eventually(lambda: len(source) == 0)
 
 
-def test_disabled_trigger_takes_nothing(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
+def test_disabled_trigger_receives_no_messages(
+    source: MemorySource, stream_to: Callable[..., EventStream]
+) -> None:
     source.publish("x")
     stream = stream_to(trigger(triggerEnable=False), ScriptedFunction())
     assert stream.state == "disabled"
     assert len(source) == 1
 
 
-# What happens if the function does not take it (fc-runtime.md: Batches and retries).
+# Failures (fc-runtime.md: Batches and retries).
 
 
 def test_message_is_deleted_only_after_the_call_succeeded(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
-    there: list[int] = []
-    function = ScriptedFunction(on_call=lambda _: there.append(len(source)))
+    lengths: list[int] = []
+    function = ScriptedFunction(on_call=lambda _: lengths.append(len(source)))
     source.publish("x")
     stream = stream_to(trigger(), function)
     eventually(lambda: stream.counts["delivered"] == 1)
-    assert (there, len(source)) == ([1], 0)
+    assert (lengths, len(source)) == ([1], 0)
 
 
-@pytest.mark.parametrize("answer", ["error", "throttled", "broken"])
-def test_failed_batch_is_tried_again_as_it_was(
-    answer: str, clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
+@pytest.mark.parametrize("failure", ["error", "throttled", "broken"])
+def test_failed_batch_is_retried_unchanged(
+    failure: str, clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
-    function = ScriptedFunction(answer, answer)
+    function = ScriptedFunction(failure, failure)
     for number in range(3):
         source.publish(str(number))
     strategy = {"retryStrategy": {"PushRetryStrategy": "BACKOFF_RETRY"}}
     stream = stream_to(trigger(run={**batch(3), **strategy}), function)
-    began = clock.time()
+    start = clock.time()
     eventually(lambda: stream.counts["delivered"] == 3, clock.skip)
     assert len(set(function.events)) == 1
     assert len(function.calls) == 3
-    assert 20 <= clock.time() - began < 42
+    assert 20 <= clock.time() - start < 42
     counts = {"received": 3, "delivered": 3, "batches": 1, "retries": 2}
-    counts["throttled" if answer == "throttled" else "failures"] = 2
+    counts["throttled" if failure == "throttled" else "failures"] = 2
     assert {name: count for name, count in stream.counts.items() if count} == counts
 
 
-def test_retry_strategies_are_the_documented_ones() -> None:
+def test_retry_strategies_are_as_documented() -> None:
     rng = random.Random(1)
     backoff = list(retry_delays("BACKOFF_RETRY", rng))
     decay = list(retry_delays("EXPONENTIAL_DECAY_RETRY", rng))
@@ -573,17 +575,17 @@ def test_retry_strategies_are_the_documented_ones() -> None:
     assert sum(decay) == pytest.approx(86400, rel=0.01)
 
 
-def test_stream_that_tolerates_no_error_blocks_and_loses_nothing(
+def test_intolerant_stream_blocks_after_the_last_retry_and_loses_nothing(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction(*["error"] * 177)
     for number in range(2):
         source.publish(str(number))
     stream = stream_to(trigger(), function)
-    began = clock.time()
-    eventually(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
+    start = clock.time()
+    eventually(lambda: stream.state == "blocked", lambda: skip_if_a_thread_waits(clock))
     assert len(function.calls) == 177
-    assert clock.time() - began == pytest.approx(86015, abs=1)
+    assert clock.time() - start == pytest.approx(86015, abs=1)
     assert len(source) == 2
     stream.resume()
     eventually(lambda: stream.counts["delivered"] == 2)
@@ -593,7 +595,7 @@ def test_stream_that_tolerates_no_error_blocks_and_loses_nothing(
 QUICK = {"retryStrategy": {"PushRetryStrategy": "BACKOFF_RETRY"}, "errorsTolerance": "ALL"}
 
 
-def test_tolerant_stream_without_a_dead_letter_queue_drops_the_batch_and_goes_on(
+def test_tolerant_stream_without_a_dead_letter_queue_drops_the_batch_and_continues(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction(*["error"] * 4)
@@ -606,7 +608,7 @@ def test_tolerant_stream_without_a_dead_letter_queue_drops_the_batch_and_goes_on
     assert len(source) == 0
 
 
-def test_tolerant_stream_with_a_dead_letter_queue_hands_over_each_message(
+def test_tolerant_stream_with_a_dead_letter_queue_sends_each_message_there(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     letters: list[tuple[str, Any]] = []
@@ -626,7 +628,7 @@ def test_tolerant_stream_with_a_dead_letter_queue_hands_over_each_message(
     eventually(lambda: len(source) == 0)
 
 
-def test_dead_letter_queue_that_refuses_blocks_the_stream(
+def test_stream_blocks_when_the_dead_letter_queue_refuses_a_message(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     def refuse(arn: str, _record: bytes) -> None:
@@ -635,11 +637,11 @@ def test_dead_letter_queue_that_refuses_blocks_the_stream(
     source.publish("x")
     run = {**QUICK, "deadLetterQueue": {"Arn": DEAD}}
     stream = stream_to(trigger(run=run), ScriptedFunction(then="error"), dead_letters=refuse)
-    eventually(lambda: stream.state == "blocked", lambda: skip_if_waited_for(clock))
+    eventually(lambda: stream.state == "blocked", lambda: skip_if_a_thread_waits(clock))
     assert len(source) == 1
 
 
-def test_function_error_of_an_asynchronous_trigger_is_not_the_streams_business(
+def test_function_error_of_an_asynchronous_trigger_is_retried_by_its_queue_only(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction("error", "error")
@@ -651,20 +653,20 @@ def test_function_error_of_an_asynchronous_trigger_is_not_the_streams_business(
     assert len(function.calls) == 3
 
 
-def test_message_that_is_too_large_by_itself_is_given_up_without_a_retry(
+def test_single_message_that_is_too_large_is_given_up_without_a_retry(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
     with AsyncQueue("f", function, clock=clock) as queue:
         for body in ("small", "x" * PAYLOAD_LIMIT, "small"):
             source.publish(body)
-        described = trigger(run={"errorsTolerance": "ALL", **batch(3)}, asyncInvocationType=True)
-        stream = stream_to(described, None, accept=queue.accept)
+        config = trigger(run={"errorsTolerance": "ALL", **batch(3)}, asyncInvocationType=True)
+        stream = stream_to(config, None, accept=queue.accept)
         eventually(lambda: stream.counts["delivered"] == 2)
     assert (stream.counts["dropped"], stream.counts["retries"]) == (1, 0)
 
 
-def test_closing_during_a_retry_stops_at_once_and_shows_the_messages_again(
+def test_closing_during_a_retry_stops_at_once_and_makes_the_messages_visible(
     clock: ManualClock, source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction(then="error")
@@ -674,14 +676,14 @@ def test_closing_during_a_retry_stops_at_once_and_shows_the_messages_again(
     function.wait_for(1)
     stream.close()
     assert stream.state == "stopped"
-    again = ScriptedFunction()
-    stream_to(trigger(run=batch(3)), again)
-    again.wait_for(1)
-    assert [event["data"]["messageBody"] for event in again.calls[0].json] == ["0", "1", "2"]
+    second = ScriptedFunction()
+    stream_to(trigger(run=batch(3)), second)
+    second.wait_for(1)
+    assert [event["data"]["messageBody"] for event in second.calls[0].json] == ["0", "1", "2"]
     del clock
 
 
-def test_killed_instance_fails_the_batch_and_the_next_one_gets_all_of_it(
+def test_killed_instance_fails_the_batch_and_the_next_instance_receives_all_of_it(
     tmp_path: Path, source: MemorySource, stream_to: Callable[..., EventStream], clock: ManualClock
 ) -> None:
     (tmp_path / "index.py").write_text(
@@ -692,7 +694,7 @@ def test_killed_instance_fails_the_batch_and_the_next_one_gets_all_of_it(
         "    if not seen.exists():\n"
         "        seen.touch()\n"
         "        os._exit(9)\n"
-        "    seen.write_text(' '.join(each['data']['messageBody'] for each in json.loads(event)))\n"
+        "    seen.write_text(' '.join(item['data']['messageBody'] for item in json.loads(event)))\n"
     )
     for number in range(5):
         source.publish(str(number))
@@ -703,7 +705,7 @@ def test_killed_instance_fails_the_batch_and_the_next_one_gets_all_of_it(
     assert (tmp_path / "seen").read_text() == "0 1 2 3 4"
 
 
-def test_batches_that_come_again_on_purpose_lose_nothing(
+def test_no_message_is_lost_in_simulated_redeliveries(
     source: MemorySource, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
@@ -711,60 +713,60 @@ def test_batches_that_come_again_on_purpose_lose_nothing(
         source.publish(str(number))
     stream = stream_to(trigger(run=batch(10)), function, redeliveries=0.4, seed=3)
     eventually(lambda: stream.counts["delivered"] == 200)
-    told = [event["data"]["messageBody"] for call in function.calls for event in call.json]
-    assert set(told) == {str(number) for number in range(200)}
-    assert len(told) == 200 + stream.counts["redelivered"] > 220
+    bodies = [event["data"]["messageBody"] for call in function.calls for event in call.json]
+    assert set(bodies) == {str(number) for number in range(200)}
+    assert len(bodies) == 200 + stream.counts["redelivered"] > 220
 
 
-class Flaky(MemorySource):
-    """A source that cannot be read at first, and notes how long messages are held."""
+class FlakySource(MemorySource):
+    """A source that cannot be read at first, and records how long messages are held."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failures = 2
-        self.held: list[float] = []
+        self.hold_seconds: list[float] = []
 
-    def receive(self, most: int, seconds: float) -> Sequence[ReceivedMessage]:
+    def receive(self, limit: int, seconds: float) -> Sequence[ReceivedMessage]:
         if self.failures:
             self.failures -= 1
             raise OSError("database is locked")
-        self.held.append(seconds)
-        return super().receive(most, seconds)
+        self.hold_seconds.append(seconds)
+        return super().receive(limit, seconds)
 
     def hold(self, messages: Sequence[ReceivedMessage], seconds: float) -> Sequence[ReceivedMessage]:
-        self.held.append(seconds)
+        self.hold_seconds.append(seconds)
         return super().hold(messages, seconds)
 
 
-def test_queue_that_fails_is_read_again(
+def test_reading_of_a_failing_queue_is_retried(
     clock: ManualClock, stream_to: Callable[..., EventStream], caplog: pytest.LogCaptureFixture
 ) -> None:
-    flaky = Flaky()
+    flaky = FlakySource()
     flaky.publish("x")
     stream = stream_to(trigger(), ScriptedFunction(), source=flaky)
     eventually(lambda: stream.counts["delivered"] == 1, clock.skip)
     assert "database is locked" in caplog.text
 
 
-def test_messages_are_held_for_the_window_the_call_and_every_wait(
+def test_messages_are_held_for_the_window_the_call_and_every_delay(
     clock: ManualClock, stream_to: Callable[..., EventStream]
 ) -> None:
-    flaky = Flaky()
+    flaky = FlakySource()
     flaky.failures = 0
     flaky.publish("x")
     stream = stream_to(trigger(run=batch(1, 15)), ScriptedFunction("error"), source=flaky, hold_seconds=90)
     eventually(lambda: stream.counts["delivered"] == 1, clock.skip)
-    assert [seconds for seconds in flaky.held if seconds != 105] == [90, 91]
-    assert flaky.held[0] == 105
+    assert [seconds for seconds in flaky.hold_seconds if seconds != 105] == [90, 91]
+    assert flaky.hold_seconds[0] == 105
 
 
-# The MNS-compatible server as the source (fc-runtime.md: Event streams).
+# The MNS server as the source (fc-runtime.md: Event streams).
 
 
 @pytest.fixture
 def store(clock: ManualClock) -> Iterator[MnsStore]:
-    with MnsStore(clock=clock.time) as opened:
-        yield opened
+    with MnsStore(clock=clock.time) as store:
+        yield store
 
 
 def test_messages_of_an_mns_queue_are_delivered_and_deleted(
@@ -777,14 +779,14 @@ def test_messages_of_an_mns_queue_are_delivered_and_deleted(
         "zeus", [OutgoingMessage(body=base64.b64encode(f"订单 {n}".encode()).decode()) for n in range(40)]
     )
     eventually(lambda: stream.counts["delivered"] == 40)
-    told = [event for call in function.calls for event in call.json]
-    assert [event["data"]["messageBody"] for event in told] == [f"订单 {number}" for number in range(40)]
-    assert [event["data"]["messageId"] for event in told] == [message.id for message in sent]
-    assert told[0]["time"] == "2021-04-08T06:28:17.093Z"
+    events = [event for call in function.calls for event in call.json]
+    assert [event["data"]["messageBody"] for event in events] == [f"订单 {number}" for number in range(40)]
+    assert [event["data"]["messageId"] for event in events] == [message.id for message in sent]
+    assert events[0]["time"] == "2021-04-08T06:28:17.093Z"
     assert store.messages("zeus") == []
 
 
-def test_messages_that_a_dead_process_held_come_again_by_their_visibility_timeout(
+def test_messages_held_by_a_dead_process_are_redelivered_after_their_visibility_timeout(
     clock: ManualClock, store: MnsStore
 ) -> None:
     source = MnsSource(store, "zeus")
@@ -792,25 +794,25 @@ def test_messages_that_a_dead_process_held_come_again_by_their_visibility_timeou
     (held,) = source.receive(10, 90)
     assert source.receive(10, 90) == []
     clock.advance(90.001)
-    (again,) = source.receive(10, 90)
-    assert (again.id, again.body) == (held.id, held.body)
-    assert again.receipt != held.receipt
+    (redelivered,) = source.receive(10, 90)
+    assert (redelivered.id, redelivered.body) == (held.id, held.body)
+    assert redelivered.receipt != held.receipt
 
 
-def test_message_stays_hidden_through_all_retries_and_the_dead_letter_lies_in_its_queue(
+def test_message_stays_hidden_during_all_retries_and_then_moves_to_the_dead_letter_queue(
     clock: ManualClock, store: MnsStore, stream_to: Callable[..., EventStream]
 ) -> None:
     store.create_queue("zeus", QueueAttributes(visibility_timeout=1))
     store.create_queue("dead")
-    seen: list[int] = []
-    function = ScriptedFunction(then="error", on_call=lambda _: seen.append(len(store.peek("zeus", 10))))
+    visible: list[int] = []
+    function = ScriptedFunction(then="error", on_call=lambda _: visible.append(len(store.peek("zeus", 10))))
     run = {**QUICK, **batch(2), "deadLetterQueue": {"Arn": DEAD}}
     store.send_batch("zeus", [OutgoingMessage(body="one"), OutgoingMessage(body="two")])
     stream = stream_to(
         trigger(run=run), function, source=MnsSource(store, "zeus"), dead_letters=mns_destinations(store)
     )
     eventually(lambda: stream.counts["dead_lettered"] == 2, clock.skip)
-    assert seen == [0] * 4
+    assert visible == [0] * 4
     letters = [json.loads(message.body) for message in store.messages("dead")]
     assert [letter["data"]["messageBody"] for letter in letters] == ["one", "two"]
     eventually(lambda: store.messages("zeus") == [])
@@ -829,7 +831,7 @@ def test_closing_makes_held_messages_of_an_mns_queue_visible_at_once(
     assert [message.body for message in store.peek("zeus")] == ["x"]
 
 
-def test_message_that_was_done_too_late_comes_again(
+def test_message_is_redelivered_when_its_receipt_has_expired(
     clock: ManualClock,
     store: MnsStore,
     stream_to: Callable[..., EventStream],
@@ -837,28 +839,28 @@ def test_message_that_was_done_too_late_comes_again(
 ) -> None:
     store.create_queue("zeus")
     store.send("zeus", "x")
-    slow = iter([91.0, 0.0])
-    function = ScriptedFunction(on_call=lambda _: clock.advance(next(slow)))
+    durations = iter([91.0, 0.0])
+    function = ScriptedFunction(on_call=lambda _: clock.advance(next(durations)))
     stream = stream_to(trigger(), function, source=MnsSource(store, "zeus"), hold_seconds=90)
     function.wait_for(2)
     eventually(lambda: store.messages("zeus") == [])
-    first, again = (call.json[0] for call in function.calls)
-    assert (first["id"], first["data"]) == (again["id"], again["data"])
+    first, second = (call.json[0] for call in function.calls)
+    assert (first["id"], first["data"]) == (second["id"], second["data"])
     assert stream.counts["received"] == 2
     assert "zeus: 1 receipts expired; their messages will be redelivered" in caplog.text
 
 
-def test_other_products_can_be_fed_from_an_mns_queue(
+def test_mns_queue_can_replace_the_source_of_another_product(
     store: MnsStore, stream_to: Callable[..., EventStream]
 ) -> None:
     function = ScriptedFunction()
-    source = MnsSource(store, "stands-for-mytopic")
-    store.send("stands-for-mytopic", "hello kafka msg")
+    source = MnsSource(store, "mytopic")
+    store.send("mytopic", "hello kafka msg")
     stream_to(trigger("Kafka"), function, source=source)
-    assert only(function)["data"]["value"] == "hello kafka msg"
+    assert only_element(function)["data"]["value"] == "hello kafka msg"
 
 
-def test_destination_that_is_no_queue_of_the_server_refuses(store: MnsStore) -> None:
+def test_missing_queue_or_topic_of_the_server_is_undeliverable(store: MnsStore) -> None:
     destinations = mns_destinations(store)
     for arn in (DEAD, "acs:mns:cn-hangzhou:1000:/topics/none/messages"):
         with pytest.raises(Undeliverable, match="NotExist"):
@@ -870,7 +872,7 @@ def test_destination_that_is_no_queue_of_the_server_refuses(store: MnsStore) -> 
 # The trigger's configuration (fc-runtime.md: Event stream configuration).
 
 
-def test_stream_needs_what_its_trigger_uses(source: MemorySource) -> None:
+def test_stream_requires_the_callbacks_that_its_trigger_uses(source: MemorySource) -> None:
     with pytest.raises(ValueError, match="invoke is required"):
         EventStream(stream_of(trigger(), "f"), source)
     with pytest.raises(ValueError, match="accept is required"):
@@ -904,11 +906,11 @@ JSON_FORM = (
 def test_topic_message_is_the_documented_event(
     content_format: str, message: Publication, expected: str
 ) -> None:
-    described = parse_trigger(trigger_document("mns_topic", "sub", TOPIC, notifyContentFormat=content_format))
-    assert topic_of(described).event(message, ACCOUNT).decode() == expected
+    trigger = parse_trigger(trigger_document("mns_topic", "sub", TOPIC, notifyContentFormat=content_format))
+    assert topic_of(trigger).event(message, ACCOUNT).decode() == expected
 
 
-def test_topic_message_is_delivered_asynchronously_if_its_tag_is_wanted(clock: ManualClock) -> None:
+def test_topic_message_is_delivered_asynchronously_if_its_tag_matches(clock: ManualClock) -> None:
     function = ScriptedFunction()
     with (
         AsyncQueue("f", function, clock=clock) as queue,
@@ -924,7 +926,7 @@ def test_topic_message_is_delivered_asynchronously_if_its_tag_is_wanted(clock: M
     assert function.events == [b"tag push"]
 
 
-def test_topic_message_that_is_not_taken_is_tried_again_by_its_strategy(clock: ManualClock) -> None:
+def test_topic_message_that_is_not_accepted_is_retried_by_its_strategy(clock: ManualClock) -> None:
     moments: list[float] = []
 
     def refuse(_event: bytes, *, size: int | None = None) -> str:
@@ -943,13 +945,13 @@ def test_topic_message_that_is_not_taken_is_tried_again_by_its_strategy(clock: M
     assert all(10 <= later - earlier <= 20 for earlier, later in pairwise(moments))
 
 
-def test_topic_of_the_server_reaches_the_function_until_the_trigger_is_closed(
+def test_messages_of_a_topic_reach_the_function_until_the_trigger_is_closed(
     clock: ManualClock, store: MnsStore
 ) -> None:
     function = ScriptedFunction()
     config = TopicTriggerConfig(name="t", topic="Mytopic", content_format="JSON", filter_tag="push")
     with AsyncQueue("f", function, clock=clock) as queue:
-        for _ in range(2):  # as after a restart, when the subscription is there already
+        for _ in range(2):  # a second time as after a restart, when the subscription already exists
             with TopicTrigger(config, queue.accept, clock=clock).attach(store.topics) as topic:
                 sent = store.topics.publish("Mytopic", Publication(body="hello", tag="push"))
                 store.topics.publish("Mytopic", "not tagged")
