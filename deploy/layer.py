@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from uv import find_uv_bin
 
 from deploy.archive import pack
-from mpaas_push.errors import PushError
+from mpaas_push.errors import Misconfigured, PushError
 from project.descriptor import read_functions
 from project.function import Runtime
 
@@ -113,14 +113,14 @@ def build(runtime: str, folder: Path = ROOT / "build", *, offline: bool = False)
 
 
 def runtime_of(functions: Iterable[FunctionProperties]) -> Runtime:
-    """Return the runtime of functions, which must share one because they share the layer.
+    """Return the runtime of functions, which must be the same because the layer has compiled modules.
 
     Raises:
-        BuildFailed: they have different runtimes.
+        Misconfigured: they have different runtimes.
     """
     runtimes = sorted({function.runtime for function in functions})
     if len(runtimes) > 1:
-        raise BuildFailed(
+        raise Misconfigured(
             f"functions with {' and '.join(runtimes)} cannot share a layer: give them the same `runtime`"
         )
     return runtimes[0]

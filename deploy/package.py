@@ -16,7 +16,8 @@ from pathlib import Path
 from deploy.archive import pack
 from deploy.code import copy_code
 from deploy.layer import ROOT, BuildFailed, build, runtime_of
-from project.descriptor import DescriptorError, read_functions
+from mpaas_push.errors import PushError
+from project.descriptor import read_functions
 
 __all__ = ["package"]
 
@@ -39,6 +40,7 @@ def package(
     Raises:
         BuildFailed: the layer could not be built.
         DescriptorError: the descriptor is invalid.
+        Misconfigured: the functions have different runtimes.
     """
     functions = read_functions(descriptor, {})
     runtime = runtime_of(functions.values())
@@ -70,7 +72,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         packages = package(options.folder, offline=options.offline)
-    except (BuildFailed, DescriptorError) as error:
+    except (BuildFailed, PushError) as error:
         print(f"nothing was packed: {error}", file=sys.stderr)
         return 1
     for path in sorted(packages.iterdir()):

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["filled_policies"]
 
-TIMEOUT_SECONDS = 10.0
-"""Longest wait for the queue service."""
-
 
 def filled_policies(stage: str, env: Mapping[str, str], folder: Path = ROOT) -> dict[str, Any]:
     """Return the policies of functions and deployer, and the role's trust policy, with the stage's names."""

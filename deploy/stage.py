@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from mns.account import Account as MnsAccount
 
 from deploy.cloud import Cloud
-from deploy.layer import ROOT
+from deploy.layer import ROOT, runtime_of
 from deploy.plan import FunctionPlan, code_files
 from deploy.serverless import Serverless
 from mpaas_push.errors import Misconfigured
@@ -95,14 +95,9 @@ class Stage:
 
         Raises:
             DescriptorError: the descriptor is invalid.
-            Misconfigured: the functions have different runtimes; the layer has compiled parts and fits one.
+            Misconfigured: the functions have different runtimes.
         """
-        runtimes = sorted({function.runtime for function in self.functions.values()})
-        if len(runtimes) > 1:
-            raise Misconfigured(
-                f"{self.descriptor.name} has functions with {' and '.join(runtimes)}; the layer fits only one"
-            )
-        return runtimes[0]
+        return runtime_of(self.functions.values())
 
     def with_layer(self, arn: str) -> Stage:
         """Return the same deployment with a version of the layer."""

@@ -601,6 +601,16 @@ def test_all_missing_settings_are_reported(project: Project) -> None:
         assert text in printed
 
 
+def test_functions_with_different_runtimes_are_reported(project: Project) -> None:
+    code = "code: ./functions/timer_push"
+    project.replace("s.yaml", code, f"{code}\n      runtime: python3.12")
+
+    exit_code, printed = project.run("deploy")
+
+    assert exit_code == 2
+    assert "functions with python3.10 and python3.12 cannot share a layer" in printed
+
+
 def test_settings_of_a_stage_override_the_common_ones(project: Project, cloud: ControlPlane) -> None:
     (project.folder / ".env.staging").write_text("MPAAS_APP_ID=ONEXSTAGING00001\nPUSH_LEDGER_URL=\n")
 
