@@ -1,15 +1,15 @@
-// The inbox's JSON API (see /openapi.json); an error response is thrown, with the text to show.
+// Calls the inbox's JSON API (see /openapi.json). An error response is thrown as an error whose text the page shows.
 import { useEffect, useState } from "./vendor/preact-htm.js";
 
 export async function api(path, options) {
   return valueOf(await send(path, options));
 }
 
-// Posts and yields each line of the response, which is JSON Lines.
+// Sends a POST request and yields each value of the response, which is JSON Lines.
 export async function* jsonLines(path, options) {
-  const answer = await send(path, { method: "POST", ...options });
-  if (!answer.ok) await valueOf(answer); // throws
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const response = await send(path, { method: "POST", ...options });
+  if (!response.ok) await valueOf(response); // throws
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
     const lines = (rest + chunk.value).split("\n");
@@ -23,9 +23,9 @@ function send(path, { method = "GET", body, text, signal } = {}) {
   return fetch(path, { method, signal, headers: type ? { "Content-Type": type } : {}, body: body === undefined ? text : JSON.stringify(body) });
 }
 
-const valueOf = async (answer) => checked(await answer.json().catch(() => ({})), answer.ok, `${answer.status} ${answer.statusText}`);
+const valueOf = async (response) => checked(await response.json().catch(() => ({})), response.ok, `${response.status} ${response.statusText}`);
 
-// Uploads a file of any size; `progress` gets the share that is sent. fetch tells nothing of it.
+// Uploads a file of any size and reports the share that has been sent to `progress`, which fetch cannot do.
 export function upload(path, file, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -45,7 +45,7 @@ export function upload(path, file, progress) {
   });
 }
 
-// The value, or an error with its text and the errors of its fields.
+// Returns the value, or throws an error with its text and the errors of its fields.
 function checked(value, ok, status) {
   if (ok) return value;
   throw Object.assign(new Error(textOf(value.detail) || status), { status: Number.parseInt(status, 10), errors: value.errors || [] });
@@ -53,7 +53,7 @@ function checked(value, ok, status) {
 
 function textOf(detail) {
   if (!Array.isArray(detail)) return detail;
-  return detail.map((each) => `${each.loc.slice(1).join(".") || "order"}: ${each.msg}`).join("; ");
+  return detail.map((error) => `${error.loc.slice(1).join(".") || "body"}: ${error.msg}`).join("; ");
 }
 
 export const query = (values) =>
@@ -62,7 +62,7 @@ export const query = (values) =>
 const listeners = new Set();
 export const connection = { open: false };
 
-// One stream for the whole page; each event has the number of changes by kind.
+// Opens the page's only event stream; each event has the number of changes by kind.
 export function listen() {
   const source = new EventSource("/api/changes");
   source.addEventListener("change", (event) => announce(JSON.parse(event.data), true));
@@ -74,8 +74,8 @@ function announce(counts, open) {
   listeners.forEach((listener) => listener(counts));
 }
 
-// Calls `then` now and after every change of these kinds.
-export function useChanges(kinds, then, needs = []) {
+// Calls `then` at once and after every change of these kinds.
+export function useChanges(kinds, then, dependencies = []) {
   useEffect(() => {
     let last = null;
     const changed = (counts) => {
@@ -87,7 +87,7 @@ export function useChanges(kinds, then, needs = []) {
     then();
     listeners.add(changed);
     return () => listeners.delete(changed);
-  }, needs);
+  }, dependencies);
 }
 
 export function useConnection() {

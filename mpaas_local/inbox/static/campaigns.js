@@ -1,4 +1,4 @@
-// Campaigns: the list, and one with its progress, curves, pace, samples and report.
+// The list of campaigns, and the page of one with its progress, charts, pace, samples and report.
 import { html, useEffect, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
 import { Curves, FATES, rateNow, sent } from "./curves.js";
@@ -11,18 +11,18 @@ const path = (id) => `/api/campaigns/${encodeURIComponent(id)}`;
 export function Campaigns() {
   const [listed, setListed] = useState(null);
   const [error, setError] = useState(null);
-  useChanges(["campaigns", "pushes"], () => api("/api/campaigns").then((found) => { setListed(found); setError(null); }, setError));
+  useChanges(["campaigns", "pushes"], () => api("/api/campaigns").then((list) => { setListed(list); setError(null); }, setError));
   return html`<main class="container-fluid" id="main">
     <h1>Campaigns</h1>
     <p class="actions"><a role="button" href="#/new-campaign">New campaign</a> <span class="hint">or drop a CSV anywhere on this page</span></p>
     <${Refusal} error=${error} />
-    ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaign yet. Drop a CSV here, or start one from the command line or by HTTP.</p>`}
+    ${listed && listed.campaigns.length === 0 && html`<p class="empty">No campaigns yet. Drop a CSV here, or start a campaign from the command line or by HTTP.</p>`}
     ${listed && listed.campaigns.length > 0 && html`<div class="scroll" tabindex="0"><table class="campaigns"><thead><tr><th>Campaign</th><th>State</th><th>Progress</th><th>Rows</th><th>Accepted</th><th>Others</th><th>Pace</th><th>Rate</th><th>Started</th></tr></thead>
-      <tbody>${listed.campaigns.map((each) => html`<tr key=${each.campaign}><th scope="row"><a href=${`#/campaigns/${each.campaign}`}>${each.campaign}</a></th>
-        <td data-label="State"><${Badge} kind=${stateOf(each)}>${stateOf(each)}<//></td>
-        <td data-label="Progress"><progress value=${each.bytesDone} max=${Math.max(each.bytes, 1)} aria-label=${`Progress of ${each.campaign}`}></progress> ${percent(each)}</td>
-        <td data-label="Rows">${thousands(each.counts.rows)}</td><td data-label="Accepted">${thousands(each.counts.accepted)}</td><td data-label="Others">${others(each.counts)}</td><td data-label="Pace">${each.pace === null ? "no limit" : `${thousands(each.pace)}/s`}</td><td data-label="Rate">${thousands(Math.round(rateOf(each)))}/s</td>
-        <td data-label="Started"><time datetime=${each.startedAt}>${moment(each.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
+      <tbody>${listed.campaigns.map((campaign) => html`<tr key=${campaign.campaign}><th scope="row"><a href=${`#/campaigns/${campaign.campaign}`}>${campaign.campaign}</a></th>
+        <td data-label="State"><${Badge} kind=${stateOf(campaign)}>${stateOf(campaign)}<//></td>
+        <td data-label="Progress"><progress value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label=${`Progress of ${campaign.campaign}`}></progress> ${percent(campaign)}</td>
+        <td data-label="Rows">${thousands(campaign.counts.rows)}</td><td data-label="Accepted">${thousands(campaign.counts.accepted)}</td><td data-label="Others">${others(campaign.counts)}</td><td data-label="Pace">${campaign.pace === null ? "no limit" : `${thousands(campaign.pace)}/s`}</td><td data-label="Rate">${thousands(Math.round(rateOf(campaign)))}/s</td>
+        <td data-label="Started"><time datetime=${campaign.startedAt}>${moment(campaign.startedAt)}</time></td></tr>`)}</tbody></table></div>`}
   </main>`;
 }
 
@@ -32,13 +32,13 @@ const rateOf = (campaign) => (campaign.finishedAt ? sent(campaign.counts) / Math
 const others = (counts) => FATES.filter((fate) => fate !== "accepted" && counts[fate]).map((fate) => `${thousands(counts[fate])} ${fate}`).join(", ") || "–";
 
 export function Campaign({ id }) {
-  const [found, setFound] = useState(null);
+  const [details, setDetails] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const [pending, setPending] = useState(undefined); // the pace to resume at
-  const refresh = () => api(path(id)).then(setFound, setError);
+  const refresh = () => api(path(id)).then(setDetails, setError);
   useChanges(["campaigns"], refresh, [id]);
-  const steer = async (method, action, body) => {
+  const control = async (method, action, body) => {
     setBusy(true);
     try {
       await api(`${path(id)}${action}`, { method, body });
@@ -49,23 +49,23 @@ export function Campaign({ id }) {
     }
     setBusy(false);
   };
-  if (!found) return html`<main class="container-fluid" id="main"><p><a href="#/campaigns">← all campaigns</a></p><h1>${id}</h1><${Refusal} error=${error} /></main>`;
-  const { campaign, document, history } = found;
+  if (!details) return html`<main class="container-fluid" id="main"><p><a href="#/campaigns">← all campaigns</a></p><h1>${id}</h1><${Refusal} error=${error} /></main>`;
+  const { campaign, document, history } = details;
   const { counts } = campaign;
   const state = stateOf(campaign);
-  const rests = state === "paused" || state === "incomplete";
-  const isPausing = state === "paused" && campaign.piecesWorking > 0; // resumed now, they would wait for each other
-  const pace = rests && pending !== undefined ? pending : campaign.pace;
-  const repace = async (value) => {
-    if (rests) setPending(value);
-    else await steer("PATCH", "", { pace: value });
+  const isStopped = state === "paused" || state === "incomplete";
+  const isPausing = state === "paused" && campaign.piecesWorking > 0; // a resume would wait for the pieces that are still sending
+  const pace = isStopped && pending !== undefined ? pending : campaign.pace;
+  const changePace = async (value) => {
+    if (isStopped) setPending(value);
+    else await control("PATCH", "", { pace: value });
   };
   const resume = async () => {
-    await steer("POST", "/resume", pending === undefined ? undefined : { pace: pending });
+    await control("POST", "/resume", pending === undefined ? undefined : { pace: pending });
     setPending(undefined);
   };
   const cancel = () => {
-    if (confirm(`Cancel ${id}? What is not sent is counted as cancelled; this cannot be undone.`)) steer("POST", "/cancel");
+    if (confirm(`Cancel ${id}? The remaining rows are counted as cancelled; this cannot be undone.`)) control("POST", "/cancel");
   };
   const ended = ["done", "cancelled", "cancelling"].includes(state);
   return html`<main class="container-fluid" id="main">
@@ -75,16 +75,16 @@ export function Campaign({ id }) {
       <span class="breaks">oss://${document.audience.bucket}/${document.audience.key}</span></p>
     <progress class="whole" value=${campaign.bytesDone} max=${Math.max(campaign.bytes, 1)} aria-label="Progress"></progress>
     <p>${percent(campaign)}, ${plural(counts.rows, "row")}${state === "running" && html`, ${thousands(Math.round(rateNow(history)))} a second now`}${state === "running" && campaign.secondsLeft !== null && html`, ${duration(campaign.secondsLeft)} left`}${state === "waiting" && campaign.opensAt && html`, its window opens ${moment(campaign.opensAt)}`}${isPausing && html`, ${plural(campaign.piecesWorking, "piece")} still sending`}</p>
-    ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} of a silent worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
+    ${campaign.piecesStalled > 0 && html`<p class="odd">${plural(campaign.piecesStalled, "piece")} with a stalled worker${campaign.stalledUntil && html`: the next worker takes over at ${clock(campaign.stalledUntil)}`}</p>`}
     ${campaign.problem && html`<p role="alert" class="failure">${campaign.problem}</p>`}
     <${Refusal} error=${error} />
     <div class="actions">
-      ${(state === "running" || state === "waiting") && html`<button type="button" disabled=${busy} onClick=${() => steer("POST", "/pause")}>Pause</button>`}
-      ${rests && html`<button type="button" disabled=${busy || isPausing} onClick=${resume}>${pending === undefined ? "Resume" : `Resume at ${paceText(pending)}`}</button>`}
+      ${(state === "running" || state === "waiting") && html`<button type="button" disabled=${busy} onClick=${() => control("POST", "/pause")}>Pause</button>`}
+      ${isStopped && html`<button type="button" disabled=${busy || isPausing} onClick=${resume}>${pending === undefined ? "Resume" : `Resume at ${paceText(pending)}`}</button>`}
       ${!ended && html`<button type="button" class="secondary" disabled=${busy} onClick=${cancel}>Cancel</button>`}
       <a role="button" class="secondary outline" href=${`${path(id)}/report`} download>Download report</a>
     </div>
-    ${!ended && html`<${Pace} pace=${pace} change=${repace} rests=${!rests} />`}
+    ${!ended && html`<${Pace} pace=${pace} change=${changePace} rests=${!isStopped} />`}
     <dl class="figures">
       ${["accepted", ...FATES.slice(1).filter((fate) => counts[fate])].map((fate) => html`<div key=${fate}><dt>${fate}</dt><dd>${thousands(counts[fate])}</dd></div>`)}
       <div><dt>requests</dt><dd>${thousands(campaign.requests)}</dd></div>
@@ -99,12 +99,12 @@ export function Campaign({ id }) {
   </main>`;
 }
 
-// Its state; of one that was cancelled, and whose rows are still being counted, that it is.
+// The state of a campaign; `cancelling` while the rows of a cancelled one are still being counted.
 function stateOf(campaign) {
   return campaign.cancelling ? "cancelling" : campaign.state;
 }
 
-// The samples of a campaign that has been started, rendered again from its file.
+// The samples of a started campaign, rendered again from its file.
 function SamplesOf({ document }) {
   const [preview, setPreview] = useState(null);
   const [error, setError] = useState(null);
@@ -116,8 +116,8 @@ function SamplesOf({ document }) {
 
 export function Samples({ samples }) {
   const [index, setIndex] = useState(0);
-  if (samples.length === 0) return html`<p>None of the rows that were read can be sent.</p>`;
+  if (samples.length === 0) return html`<p>None of the sampled rows can be sent.</p>`;
   const sample = samples[Math.min(index, samples.length - 1)];
-  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((each, number) => html`<button type="button" key=${number} class=${`small secondary ${each === sample ? "" : "outline"}`} aria-pressed=${each === sample} onClick=${() => setIndex(number)}>${each.line ? `line ${thousands(each.line)}` : "last row"}: ${each.target}</button>`)}</div>
+  return html`<div class="actions" role="group" aria-label="Rows">${samples.map((row, number) => html`<button type="button" key=${number} class=${`small secondary ${row === sample ? "" : "outline"}`} aria-pressed=${row === sample} onClick=${() => setIndex(number)}>${row.line ? `line ${thousands(row.line)}` : "last row"}: ${row.target}</button>`)}</div>
     <${Previews} shown=${sample.shown} />`;
 }

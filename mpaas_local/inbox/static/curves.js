@@ -1,12 +1,12 @@
-// How a campaign went: its rate and the fates of its rows over time, drawn by hand.
+// Charts of a campaign: its rate and the fates of its rows over time, drawn as SVG.
 import { html } from "./vendor/preact-htm.js";
 import { clock, thousands } from "./words.js";
 
 export const FATES = ["accepted", "refused", "unknown", "expired", "invalid", "duplicate", "cancelled", "failed"];
 const WIDTH = 300, HEIGHT = 90;
-const SMOOTH_SECONDS = 3; // blocks are a second's worth of rows: a shorter span would show these, not the rate
+const SMOOTH_SECONDS = 3; // a block is a second's worth of rows: a shorter span would show single blocks, not the rate
 
-// Rows that went out: the others were never sent, and no rate is of them.
+// Fates of rows that were sent; the rate excludes all others.
 const SENT = ["accepted", "refused", "unknown", "failed"];
 export const sent = (counts) => SENT.reduce((sum, fate) => sum + (counts[fate] || 0), 0);
 
@@ -15,21 +15,21 @@ export const rateNow = (history) => (history.length > 1 ? rates(history)[history
 export function Curves({ history }) {
   if (history.length < 2) return html`<p>The curves begin with the first rows.</p>`;
   const rate = rates(history);
-  const paces = history.map((each) => each.pace ?? 0);
+  const paces = history.map((sample) => sample.pace ?? 0);
   const fates = FATES.filter((fate) => history[history.length - 1].counts[fate] > 0);
   return html`
     <h2>Rate</h2>
     <${Chart} history=${history} unit="targets a second" lines=${[["rate", rate, "sent a second"], ...(paces.some(Boolean) ? [["pace", paces, "pace"]] : [])]} />
     <h2>Outcomes</h2>
-    <${Chart} history=${history} unit="rows" lines=${(fates.length ? fates : ["accepted"]).map((fate) => [fate, history.map((each) => each.counts[fate] || 0), fate])} />`;
+    <${Chart} history=${history} unit="rows" lines=${(fates.length ? fates : ["accepted"]).map((fate) => [fate, history.map((sample) => sample.counts[fate] || 0), fate])} />`;
 }
 
 function rates(history) {
   let from = 0;
-  return history.map((each, index) => {
-    while (from + 1 < index && each.at - history[from + 1].at >= SMOOTH_SECONDS) from += 1;
-    const seconds = each.at - history[from].at;
-    return seconds > 0 ? (sent(each.counts) - sent(history[from].counts)) / seconds : 0;
+  return history.map((sample, index) => {
+    while (from + 1 < index && sample.at - history[from + 1].at >= SMOOTH_SECONDS) from += 1;
+    const seconds = sample.at - history[from].at;
+    return seconds > 0 ? (sent(sample.counts) - sent(history[from].counts)) / seconds : 0;
   });
 }
 

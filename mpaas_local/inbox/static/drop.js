@@ -1,20 +1,20 @@
-// Files that are dropped anywhere on the page, as from a folder.
+// Accepts files that are dropped anywhere on the page.
 
-// Calls `take` with the files of every drop, and marks the page while they hover above it; returns how to stop.
-export function acceptFiles(take) {
-  const mark = (over) => document.body.classList.toggle("over", over);
+// Calls `receive` with the files of every drop, and highlights the page while they are dragged over it. Returns a function that stops this.
+export function acceptFiles(receive) {
+  const highlight = (over) => document.body.classList.toggle("over", over);
   const listeners = {
     dragover: (event) => {
-      if (!bringsFiles(event)) return; // text that is dragged into a field
+      if (!hasFiles(event)) return; // for example text that is dragged into a field
       event.preventDefault();
-      mark(true);
+      highlight(true);
     },
-    dragleave: (event) => event.relatedTarget || mark(false), // null: it has left the window
+    dragleave: (event) => event.relatedTarget || highlight(false), // null: the pointer has left the window
     drop: (event) => {
-      mark(false);
-      if (!bringsFiles(event)) return;
-      event.preventDefault(); // else the browser would open the file
-      take([...event.dataTransfer.files]);
+      highlight(false);
+      if (!hasFiles(event)) return;
+      event.preventDefault(); // otherwise the browser would open the file
+      receive([...event.dataTransfer.files]);
     },
   };
   for (const [name, listener] of Object.entries(listeners)) addEventListener(name, listener);
@@ -23,4 +23,4 @@ export function acceptFiles(take) {
   };
 }
 
-const bringsFiles = (event) => event.dataTransfer?.types.includes("Files");
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");

@@ -1,7 +1,7 @@
-// Ordering faults of the sandbox: which kind, and for which requests.
+// Injects faults into the sandbox: a kind of fault, and the requests that it affects.
 import { html, useState } from "./vendor/preact-htm.js";
 import { api, query, useChanges } from "./api.js";
-import { Badge, Failure, clock } from "./words.js";
+import { Badge, Failure, clock, plural } from "./words.js";
 
 const KINDS = {
   throttling: { title: "Throttling (HTTP 400, rejected for load)", fields: { retryAfter: "Retry-After, seconds" } },
@@ -11,24 +11,24 @@ const KINDS = {
   delay: { title: "Late response", fields: { milliseconds: "Milliseconds" }, start: { milliseconds: "2000" }, accept: true },
   resetBeforeRead: { title: "Reset before the request is read" },
   resetAfterRead: { title: "Reset after the request is read", accept: true },
-  cutBody: { title: "Response cut in the middle", accept: true },
+  cutBody: { title: "Truncated response", accept: true },
   notJson: { title: "Response that is not JSON", accept: true },
 };
 const TEXTS = ["code", "target"];
 
 export function Faults() {
   const [active, setActive] = useState([]);
-  const [struck, setStruck] = useState([]);
+  const [latest, setLatest] = useState([]);
   const [values, setValues] = useState({ kind: "throttling", how: "next", next: "1", rate: "0.2", accept: "" });
   const [error, setError] = useState("");
   const refresh = async () => {
     setActive((await api("/api/faults")).faults);
-    setStruck((await api(`/api/pushes?${query({ limit: 30 })}`)).pushes);
+    setLatest((await api(`/api/pushes?${query({ limit: 30 })}`)).pushes);
   };
   useChanges(["faults", "pushes"], () => refresh().catch((failure) => setError(failure.message)));
   const kind = KINDS[values.kind];
   const set = (name) => (event) => setValues({ ...values, [name]: event.target.value });
-  const order = async (event) => {
+  const inject = async (event) => {
     event.preventDefault();
     const body = { kind: values.kind, [values.how]: Number(values[values.how]) };
     for (const name of Object.keys(kind.fields || {})) {
@@ -49,33 +49,33 @@ export function Faults() {
   return html`<main class="container-fluid" id="main">
     <h1>Faults</h1>
     <div class="columns">
-      <form onSubmit=${order} aria-label="Order a fault">
-        <h2>Order a fault</h2>
+      <form onSubmit=${inject} aria-label="Inject a fault">
+        <h2>Inject a fault</h2>
         <label for="kind">Kind</label>
-        <select id="kind" value=${values.kind} onChange=${set("kind")}>${Object.entries(KINDS).map(([name, each]) => html`<option value=${name}>${each.title}</option>`)}</select>
+        <select id="kind" value=${values.kind} onChange=${set("kind")}>${Object.entries(KINDS).map(([name, described]) => html`<option value=${name}>${described.title}</option>`)}</select>
         ${Object.entries(kind.fields || {}).map(([name, label]) => html`<label for=${name} key=${name}>${label}</label>
           <input id=${name} value=${values[name] ?? (kind.start || {})[name] ?? ""} onInput=${set(name)} />`)}
-        ${kind.accept && html`<label for="accept">Is the push accepted nevertheless?</label>
-          <select id="accept" value=${values.accept} onChange=${set("accept")}><option value="">default of this fault</option><option value="yes">yes: only the response is lost</option><option value="no">no</option></select>`}
-        <fieldset><legend>Which requests</legend>
+        ${kind.accept && html`<label for="accept">Is the push still accepted?</label>
+          <select id="accept" value=${values.accept} onChange=${set("accept")}><option value="">default for this fault</option><option value="yes">yes: only the response is lost</option><option value="no">no</option></select>`}
+        <fieldset><legend>Affected requests</legend>
           <label><input type="radio" name="how" value="next" checked=${values.how === "next"} onChange=${set("how")} /> the next n</label>
           <label><input type="radio" name="how" value="rate" checked=${values.how === "rate"} onChange=${set("how")} /> at random</label>
           ${values.how === "next" ? html`<input type="number" min="1" aria-label="How many requests" value=${values.next} onInput=${set("next")} />`
             : html`<input type="number" min="0" max="1" step="any" aria-label="Probability, 0 to 1" value=${values.rate} onInput=${set("rate")} />`}
           <input type="text" aria-label="Only to this target" placeholder="only to this target (optional)" value=${values.target ?? ""} onInput=${set("target")} />
         </fieldset>
-        <button type="submit">Order</button>
+        <button type="submit">Inject</button>
         <${Failure} error=${error} />
       </form>
       <section>
         <h2>Active faults</h2>
-        ${active.length === 0 ? html`<p>None: the sandbox responds normally.</p>` : html`<ul class="standing">${active.map((each) => html`<li key=${each.id}>
-          <b>${(KINDS[each.kind] || {}).title || each.kind}</b> ${each.rate !== undefined ? `with probability ${each.rate}` : `${each.remaining} more`}, struck ${each.struck}${each.match && ` · ${JSON.stringify(each.match)}`}</li>`)}</ul>
+        ${active.length === 0 ? html`<p>None: the sandbox responds normally.</p>` : html`<ul class="standing">${active.map((fault) => html`<li key=${fault.id}>
+          <b>${(KINDS[fault.kind] || {}).title || fault.kind}</b> ${fault.rate !== undefined ? `with probability ${fault.rate}` : `${fault.remaining} more`}, ${plural(fault.struck, "request")} affected${fault.match && ` · ${JSON.stringify(fault.match)}`}</li>`)}</ul>
           <button type="button" class="secondary" onClick=${clear}>Cancel all</button>`}
         <h2>Latest requests</h2>
-        <ol class="timeline live">${struck.map((each) => html`<li key=${each.seq}><time datetime=${each.receivedAt}>${clock(each.receivedAt)}</time>
-          <a href=${`#/push/${each.seq}`}>${each.title || "(no title)"}</a> <${Badge} kind=${each.outcome}>${each.outcome}${each.outcome !== "accepted" && each.code ? ` ${each.code}` : ""}<//>
-          ${each.fault && html` <${Badge} kind="fault">${each.fault}<//>`}</li>`)}</ol>
+        <ol class="timeline live">${latest.map((push) => html`<li key=${push.seq}><time datetime=${push.receivedAt}>${clock(push.receivedAt)}</time>
+          <a href=${`#/push/${push.seq}`}>${push.title || "(no title)"}</a> <${Badge} kind=${push.outcome}>${push.outcome}${push.outcome !== "accepted" && push.code ? ` ${push.code}` : ""}<//>
+          ${push.fault && html` <${Badge} kind="fault">${push.fault}<//>`}</li>`)}</ol>
       </section>
     </div>
   </main>`;

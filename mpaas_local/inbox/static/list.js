@@ -4,10 +4,10 @@ import { api, query, useChanges } from "./api.js";
 import { Badge, DELIVERIES, Failure, OUTCOMES, TRIGGERS, clock, plural, thousands } from "./words.js";
 
 const PAGE = 50;
-const NOTHING = { text: "", target: "", outcome: "", trigger: "", deliveryType: "" };
+const EMPTY_FILTER = { text: "", target: "", outcome: "", trigger: "", deliveryType: "" };
 
 export function List({ kept }) {
-  const [filter, setFilter] = useState(kept.filter || NOTHING);
+  const [filter, setFilter] = useState(kept.filter || EMPTY_FILTER);
   const [rows, setRows] = useState(kept.rows || []);
   const [total, setTotal] = useState(kept.total || 0);
   const [error, setError] = useState("");
@@ -16,10 +16,10 @@ export function List({ kept }) {
   Object.assign(kept, { filter, rows, total });
 
   const refresh = async () => {
-    const asked = latest.current.filter;
+    const requested = latest.current.filter;
     try {
-      const page = await api(`/api/pushes?${query({ ...asked, limit: PAGE })}`);
-      if (latest.current.filter !== asked) return;
+      const page = await api(`/api/pushes?${query({ ...requested, limit: PAGE })}`);
+      if (latest.current.filter !== requested) return;
       setTotal(page.total);
       setRows(merged(latest.current.rows, page.pushes));
       setError("");
@@ -34,18 +34,18 @@ export function List({ kept }) {
   const filtered = Object.values(filter).some(Boolean);
   const reset = () => {
     setRows([]);
-    setFilter(NOTHING);
+    setFilter(EMPTY_FILTER);
   };
   useChanges(["pushes", "calls"], refresh, [filter]);
 
   const older = async () => {
-    const { rows: known, filter: asked } = latest.current;
+    const { rows: known, filter: requested } = latest.current;
     if (known.length === 0) return;
-    const page = await api(`/api/pushes?${query({ ...asked, limit: PAGE, before: known[known.length - 1].seq })}`);
-    if (latest.current.filter === asked) setRows((now) => [...now, ...page.pushes.filter((each) => each.seq < now[now.length - 1].seq)]);
+    const page = await api(`/api/pushes?${query({ ...requested, limit: PAGE, before: known[known.length - 1].seq })}`);
+    if (latest.current.filter === requested) setRows((now) => [...now, ...page.pushes.filter((push) => push.seq < now[now.length - 1].seq)]);
   };
   const clear = async () => {
-    if (!confirm("Delete all pushes, including those that the filter hides?")) return;
+    if (!confirm("Delete all pushes, including those hidden by the filter?")) return;
     await api("/api/pushes", { method: "DELETE" });
     setRows([]);
     refresh();
@@ -65,14 +65,14 @@ export function List({ kept }) {
     <p class="count" role="status">${plural(total, "push").replace("pushs", "pushes")}</p>
     ${filtered && html`<p><button type="button" class="secondary outline small" onClick=${reset}>Reset the filter</button></p>`}
     ${rows.length === 0 && filtered && html`<p class="empty">No push matches the filter.</p>`}
-    ${rows.length === 0 && !filtered && html`<p class="empty">Nothing here yet. <a href="#/compose">Compose a push</a>, or send one to the HTTP function.</p>`}
-    <ol class="pushes">${rows.map((each) => html`<li key=${each.seq}><${Row} push=${each} /></li>`)}</ol>
+    ${rows.length === 0 && !filtered && html`<p class="empty">No pushes yet. <a href="#/compose">Compose a push</a>, or send one to the HTTP function.</p>`}
+    <ol class="pushes">${rows.map((push) => html`<li key=${push.seq}><${Row} push=${push} /></li>`)}</ol>
     ${rows.length > 0 && rows.length < total && html`<${Older} load=${older} left=${total - rows.length} />`}
   </main>`;
 }
 
 const Choice = ({ label, value, values, names = {}, change }) => html`<select aria-label=${label} value=${value} onChange=${change}>
-  <option value="">${label}: any</option>${values.map((each) => html`<option value=${each}>${names[each] || each}</option>`)}</select>`;
+  <option value="">${label}: any</option>${values.map((option) => html`<option value=${option}>${names[option] || option}</option>`)}</select>`;
 
 const Row = ({ push }) => html`<a class="push" href=${`#/push/${push.seq}`} data-seq=${push.seq}>
   <time datetime=${push.receivedAt}>${clock(push.receivedAt)}</time>
@@ -96,7 +96,7 @@ function Older({ load, left }) {
     await load().finally(() => (busy.current = false));
   };
   useEffect(() => {
-    const watcher = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && once(), { rootMargin: "400px" });
+    const watcher = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && once(), { rootMargin: "400px" });
     watcher.observe(here.current);
     return () => watcher.disconnect();
   });
@@ -108,7 +108,7 @@ function merged(known, newest) {
   if (newest.length === 0) return [];
   const top = newest[0].seq;
   const bottom = newest[newest.length - 1].seq;
-  const rest = known.filter((each) => each.seq < bottom);
-  const joins = known.some((each) => each.seq >= bottom) && known[0].seq <= top;
+  const rest = known.filter((row) => row.seq < bottom);
+  const joins = known.some((row) => row.seq >= bottom) && known[0].seq <= top;
   return joins ? [...newest, ...rest] : newest;
 }

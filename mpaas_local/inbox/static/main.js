@@ -1,4 +1,4 @@
-// The page: navigation by the hash of the address, keyboard shortcuts, light and dark theme.
+// The page: navigation by the URL's hash, keyboard shortcuts, light and dark theme.
 import { html, render, useEffect, useLayoutEffect, useState } from "./vendor/preact-htm.js";
 import { listen, useConnection } from "./api.js";
 import { Campaign, Campaigns } from "./campaigns.js";
@@ -12,20 +12,20 @@ import { Push } from "./push.js";
 import { Queues } from "./queues.js";
 
 const PAGES = { "": "Pushes", compose: "Compose", campaigns: "Campaigns", faults: "Faults", overview: "Overview", queues: "Queues" };
-const PARTS = { push: "", "new-campaign": "campaigns" }; // pages that belong to another one
+const PARTS = { push: "", "new-campaign": "campaigns" }; // subpages, with the page that they belong to
 const KEYS = { g: "", c: "compose", m: "campaigns", f: "faults", o: "overview", q: "queues" };
 const kept = { list: {}, compose: {}, campaign: readDraft() }; // state that survives leaving a page
 
 function Page() {
   const [address, setAddress] = useState(location.hash);
   const [help, setHelp] = useState(false);
-  const [files, setFiles] = useState([]); // dropped, for a new campaign
+  const [files, setFiles] = useState([]); // dropped files, for a new campaign
   const open = useConnection();
   useEffect(() => acceptFiles((dropped) => {
     setFiles(dropped);
     location.hash = "#/new-campaign";
   }), []);
-  // Not useEffect, which runs after the page is painted: an address that changed before would be missed.
+  // useEffect would run only after the first paint, and miss a hash that changed before it.
   useLayoutEffect(() => {
     const changed = (event) => {
       if (isList(new URL(event.oldURL).hash)) kept.list.scroll = scrollY;

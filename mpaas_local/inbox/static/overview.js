@@ -20,12 +20,12 @@ export function Overview() {
     </dl>
     <div class="columns">
       <section><h2>Requests per minute</h2><${Minutes} minutes=${minutes} /></section>
-      <section><h2>Outcomes</h2><p class="hint">As the functions logged them; <a href="#/campaigns">campaigns</a> count their own.</p><${Bars} values=${outcomes} /></section>
+      <section><h2>Outcomes</h2><p class="hint">As logged by the functions; <a href="#/campaigns">campaigns</a> count their own outcomes.</p><${Bars} values=${outcomes} /></section>
     </div>
     <h2>Functions</h2>
     <div class="scroll" tabindex="0"><table><thead><tr><th>Function</th><th>Calls</th><th>Cold</th><th>Warm</th><th>Failed</th><th>p50</th><th>p95</th></tr></thead>
-      <tbody>${functions.map((each) => html`<tr key=${each.name}><th scope="row">${each.name}</th>${[each.calls, each.cold, each.warm, each.failed].map((number) => html`<td>${thousands(number)}</td>`)}
-        <td>${milliseconds(each.durationMs.p50)}</td><td>${milliseconds(each.durationMs.p95)}</td></tr>`)}</tbody></table></div>
+      <tbody>${functions.map((figures) => html`<tr key=${figures.name}><th scope="row">${figures.name}</th>${[figures.calls, figures.cold, figures.warm, figures.failed].map((number) => html`<td>${thousands(number)}</td>`)}
+        <td>${milliseconds(figures.durationMs.p50)}</td><td>${milliseconds(figures.durationMs.p95)}</td></tr>`)}</tbody></table></div>
   </main>`;
 }
 
@@ -33,15 +33,15 @@ const milliseconds = (value) => (value === null ? "–" : `${thousands(value)} m
 const Figure = ({ name, value }) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
 
 function Minutes({ minutes }) {
-  const sum = (each) => Object.values(each.outcomes).reduce((a, b) => a + b, 0);
+  const sum = (minute) => Object.values(minute.outcomes).reduce((a, b) => a + b, 0);
   const most = Math.max(1, ...minutes.map(sum));
   return html`<svg class="chart" viewBox="0 0 300 80" role="img" aria-label=${`Requests per minute, at most ${most}`}>
-    ${minutes.map((each, index) => {
+    ${minutes.map((minute, index) => {
       let bottom = 78;
       return OUTCOMES.map((outcome) => {
-        const height = ((each.outcomes[outcome] || 0) / most) * 70;
+        const height = ((minute.outcomes[outcome] || 0) / most) * 70;
         bottom -= height;
-        return height > 0 && html`<rect class=${outcome} x=${index * 10 + 1} y=${bottom} width="8" height=${height}><title>${`${clock(each.minute * 1000)}: ${each.outcomes[outcome]} ${outcome}`}</title></rect>`;
+        return height > 0 && html`<rect class=${outcome} x=${index * 10 + 1} y=${bottom} width="8" height=${height}><title>${`${clock(minute.minute * 1000)}: ${minute.outcomes[outcome]} ${outcome}`}</title></rect>`;
       });
     })}
     <line x1="0" y1="79" x2="300" y2="79" />

@@ -10,24 +10,24 @@ const paceAt = (step) => Number((MOST ** (step / STEPS)).toPrecision(2));
 const stepOf = (pace) => Math.round((Math.log(pace) / Math.log(MOST)) * STEPS);
 export const paceText = (pace) => (pace === null || pace === undefined ? "no limit" : `${thousands(pace)} targets a second`);
 
-// `change` gets the new pace: at once, or with `rests` when the keys that move or type it rest.
+// Calls `change` with the new pace: at once, or with `rests` when the user stops moving or typing.
 export function Pace({ pace, change, rests = false }) {
-  const [held, setHeld] = useState(undefined); // what is chosen and not yet changed
-  const [text, setText] = useState(undefined); // what is being typed
-  const [latest, setLatest] = useState(500); // what "no limit" goes back to
-  const waiting = useRef();
+  const [held, setHeld] = useState(undefined); // chosen, but not changed yet
+  const [text, setText] = useState(undefined); // being typed
+  const [latest, setLatest] = useState(500); // restored when "no limit" is switched off
+  const timer = useRef();
   const turn = useRef(0);
   const shown = held === undefined ? pace ?? null : held;
   const set = (value, milliseconds) => {
     setHeld(value);
     if (value !== null) setLatest(value);
-    clearTimeout(waiting.current);
-    const mine = ++turn.current;
+    clearTimeout(timer.current);
+    const own = ++turn.current;
     const send = async () => {
       await change(value);
-      if (mine === turn.current) setHeld(undefined);
+      if (own === turn.current) setHeld(undefined);
     };
-    if (rests) waiting.current = setTimeout(send, milliseconds);
+    if (rests) timer.current = setTimeout(send, milliseconds);
     else send();
   };
   const typed = (event, milliseconds) => {

@@ -1,4 +1,4 @@
-// A push in each channel. Nothing in a push is loaded: a picture is shown as its URL.
+// Shows a push as each channel displays it. Nothing in a push is loaded: a picture is shown as its URL.
 import { html } from "./vendor/preact-htm.js";
 import { Badge, plural } from "./words.js";
 
@@ -15,14 +15,14 @@ export function Previews({ shown }) {
       ${shown.sms && html`<${Badge}>SMS supplement<//>`}
     </p>
     ${shown.activity ? html`<${Activity} activity=${shown.activity} />`
-      : html`<ul class="phones">${shown.channels.map((each) => html`<li key=${each.name}><${Phone} channel=${each} shown=${shown} /></li>`)}</ul>`}
+      : html`<ul class="phones">${shown.channels.map((channel) => html`<li key=${channel.name}><${Phone} channel=${channel} shown=${shown} /></li>`)}</ul>`}
     <${Calendar} occurrences=${shown.occurrences} />
     <${Sms} sms=${shown.sms} />
     ${shown.advice.length > 0 && html`<details class="advice"><summary>${plural(shown.advice.length, "warning")}</summary>
-      <ul>${shown.advice.map((each) => html`<li>${each.message}</li>`)}</ul></details>`}`;
+      <ul>${shown.advice.map((warning) => html`<li>${warning.message}</li>`)}</ul></details>`}`;
 }
 
-export const Faults = ({ faults }) => html`<ul class="faults">${faults.map((each) => html`<li><code>${each.field || "message"}</code> ${each.message}</li>`)}</ul>`;
+export const Faults = ({ faults }) => html`<ul class="faults">${faults.map((fault) => html`<li><code>${fault.field || "message"}</code> ${fault.message}</li>`)}</ul>`;
 
 function Phone({ channel, shown }) {
   return html`<figure class="phone ${channel.refused ? "refused" : ""} ${shown.silent ? "muted" : ""}" aria-label=${channel.label}>
@@ -47,7 +47,7 @@ const Activity = ({ activity }) => html`<figure class="phone activity" aria-labe
   <figcaption>Live Activity: ${activity.event}</figcaption>
   <dl>${Object.entries(activity.state).map(([key, value]) => html`<dt>${key}</dt><dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>
   <p class="hint">${activity.event === "end"
-    ? activity.dismissedAt ? `disappears ${activity.dismissedAt.replace("T", " ").slice(0, 19)} China time` : "iOS lets it disappear after 4 hours"
+    ? activity.dismissedAt ? `disappears ${activity.dismissedAt.replace("T", " ").slice(0, 19)} China time` : "iOS removes it after 4 hours"
     : "stays until it is ended, at most 12 hours"}</p>
 </figure>`;
 
@@ -56,10 +56,10 @@ const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 function Calendar({ occurrences }) {
   if (occurrences.length === 0) return null;
   return html`<section class="calendar"><h3>Sent at (China time)</h3>
-    <ol class="strip" tabindex="0" aria-label="Next occurrences">${occurrences.map((each) => {
-      const [day, time] = each.split("T");
+    <ol class="strip" tabindex="0" aria-label="Next occurrences">${occurrences.map((occurrence) => {
+      const [day, time] = occurrence.split("T");
       const weekday = WEEKDAYS[new Date(`${day}T00:00:00Z`).getUTCDay()];
-      return html`<li key=${each}><time datetime=${each}><b>${weekday}</b><span>${day.slice(5)}</span><span>${time.slice(0, 8)}</span></time></li>`;
+      return html`<li key=${occurrence}><time datetime=${occurrence}><b>${weekday}</b><span>${day.slice(5)}</span><span>${time.slice(0, 8)}</span></time></li>`;
     })}</ol></section>`;
 }
 

@@ -2,16 +2,16 @@
 import { html, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
 import { Previews } from "./preview.js";
-import { Answer, Badge, Copy, Failure, clock, moment, plural, pretty } from "./words.js";
+import { SendResult, Badge, Copy, Failure, clock, moment, plural, pretty } from "./words.js";
 
 export function Push({ seq }) {
-  const [found, setFound] = useState(null);
+  const [details, setDetails] = useState(null);
   const [error, setError] = useState("");
   const [sent, setSent] = useState(null);
   const [busy, setBusy] = useState(false);
   useChanges(["pushes", "calls"], async () => {
     try {
-      setFound(await api(`/api/pushes/${seq}`));
+      setDetails(await api(`/api/pushes/${seq}`));
       setError("");
     } catch (failure) {
       setError(failure.message);
@@ -26,8 +26,8 @@ export function Push({ seq }) {
     }
     setBusy(false);
   };
-  if (!found) return html`<main class="container-fluid" id="main"><h1>Push ${seq}</h1><${Failure} error=${error} /></main>`;
-  const { push, row, shown, attempts, call, campaign, copies } = found;
+  if (!details) return html`<main class="container-fluid" id="main"><h1>Push ${seq}</h1><${Failure} error=${error} /></main>`;
+  const { push, row, shown, attempts, call, campaign, copies } = details;
   return html`<main class="container-fluid" id="main">
     <p><a href="#/">← all pushes</a></p>
     <h1>${row.title || "(no title)"}</h1>
@@ -43,22 +43,22 @@ export function Push({ seq }) {
       <${Copy} label="Copy as Python" text=${copies.python} />
       <${Copy} label="Copy as test payload" text=${copies.payload} />
     </div>
-    <${Failure} error=${error} /><${Answer} sent=${sent} />
+    <${Failure} error=${error} /><${SendResult} sent=${sent} />
     <div class="columns">
       <section aria-label="Preview"><h2>Preview</h2><${Previews} shown=${shown} /></section>
-      <section aria-label="What happened">
+      <section aria-label="Details">
         <h2>Attempts</h2>
-        <ol class="timeline">${attempts.map((each) => html`<li key=${each.seq} aria-current=${each.seq === row.seq ? "true" : undefined}>
-          <time datetime=${each.receivedAt}>${clock(each.receivedAt)}</time> ${after(attempts[0], each)}
-          <a href=${`#/push/${each.seq}`}>${each.outcome}${each.code ? ` ${each.code}` : ""}</a>
-          ${each.fault && html` <${Badge} kind="fault">${each.fault}<//>`}</li>`)}</ol>
+        <ol class="timeline">${attempts.map((attempt) => html`<li key=${attempt.seq} aria-current=${attempt.seq === row.seq ? "true" : undefined}>
+          <time datetime=${attempt.receivedAt}>${clock(attempt.receivedAt)}</time> ${after(attempts[0], attempt)}
+          <a href=${`#/push/${attempt.seq}`}>${attempt.outcome}${attempt.code ? ` ${attempt.code}` : ""}</a>
+          ${attempt.fault && html` <${Badge} kind="fault">${attempt.fault}<//>`}</li>`)}</ol>
         <h2>Response</h2>
         <p>${push.answer.httpStatus === null ? "no response" : `HTTP ${push.answer.httpStatus}`} ${push.answer.code} ${push.answer.message}
           ${push.answer.connection !== "kept" && html` <${Badge} kind="fault">connection ${push.answer.connection}<//>`}</p>
-        ${push.notes.length > 0 && html`<ul class="notes">${push.notes.map((each) => html`<li>${each}</li>`)}</ul>`}
+        ${push.notes.length > 0 && html`<ul class="notes">${push.notes.map((note) => html`<li>${note}</li>`)}</ul>`}
         <h2>Targets</h2>
         <details><summary>${plural(push.targets.length, "target")} with message ids</summary><div class="scroll" tabindex="0"><table><thead><tr><th>Target</th><th>Message id</th></tr></thead>
-          <tbody>${push.targets.map((each) => html`<tr><td>${each.target}</td><td><code>${each.messageId}</code>${each.repeated && html` <${Badge} kind="warning">repeated<//>`}</td></tr>`)}</tbody></table></div></details>
+          <tbody>${push.targets.map((target) => html`<tr><td>${target.target}</td><td><code>${target.messageId}</code>${target.repeated && html` <${Badge} kind="warning">repeated<//>`}</td></tr>`)}</tbody></table></div></details>
         <h2>Parameters</h2>
         <div class="scroll" tabindex="0"><table><tbody>${Object.entries(push.parameters || {}).map(([name, text]) => html`<tr><th scope="row">${name}</th><td><pre>${pretty(text)}</pre></td></tr>`)}</tbody></table></div>
         <h2>On the wire</h2>
@@ -71,14 +71,14 @@ export function Push({ seq }) {
 }
 
 function Cause({ call, campaign }) {
-  if (campaign) return html`<p>The campaign <a class="breaks" href=${`#/campaigns/${campaign}`}>${campaign}</a>. It logs none of its pushes, of which there are many; its report names the rows.</p>`;
+  if (campaign) return html`<p>The campaign <a class="breaks" href=${`#/campaigns/${campaign}`}>${campaign}</a>. A campaign does not log its many pushes; its report lists the rows.</p>`;
   if (!call) return html`<p>Unknown: the function's call has not ended, or did not log this push.</p>`;
   return html`<p>${call.function}, ${call.trigger}, ${call.cold ? "cold" : "warm"}, ${call.durationMs} ms, request <code>${call.requestId}</code>${call.error && html` <${Badge} kind="refused">${call.error}<//>`}</p>
     <details><summary>Trigger payload</summary><pre tabindex="0">${pretty(call.payload)}</pre><${Copy} label="Copy" text=${call.payload} /></details>
     <details open><summary>Log lines</summary><pre tabindex="0" class="log">${call.log.join("\n")}</pre></details>`;
 }
 
-const after = (first, each) => {
-  const milliseconds = new Date(each.receivedAt) - new Date(first.receivedAt);
+const after = (first, attempt) => {
+  const milliseconds = new Date(attempt.receivedAt) - new Date(first.receivedAt);
   return milliseconds ? `+${milliseconds} ms` : "";
 };

@@ -1,4 +1,4 @@
-// The queues with their messages; a dead letter can be sent back.
+// The queues with their messages; dead letters can be sent back.
 import { html, useState } from "./vendor/preact-htm.js";
 import { api, useChanges } from "./api.js";
 import { Badge, Failure, moment, plural, pretty, thousands } from "./words.js";
@@ -29,10 +29,10 @@ export function Queues({ name }) {
   return html`<main class="container-fluid" id="main">
     <h1>Queues</h1><${Failure} error=${error} />
     <div class="scroll" tabindex="0"><table><thead><tr><th>Queue</th><th>Ready</th><th>In flight</th><th>Delayed</th></tr></thead>
-      <tbody>${listed.queues.map((each) => html`<tr key=${each.name}><th scope="row"><a href=${`#/queues/${encodeURIComponent(each.name)}`} aria-current=${each.name === name ? "true" : undefined}>${each.name}</a></th>
-        ${[each.activeMessages, each.inactiveMessages, each.delayMessages].map((number) => html`<td>${thousands(number)}</td>`)}</tr>`)}</tbody></table></div>
-    ${name && listed.queues.some((each) => each.name === name) && html`<h2>${name}</h2><p role="status">${plural(messages.length, "message")}${messages.length === 100 && " (the first 100)"}</p>
-      <ul class="letters">${messages.map((each) => html`<li key=${each.messageId}><${Message} message=${each} back=${name === listed.deadLetterQueue && back(each.messageId)} /></li>`)}</ul>`}
+      <tbody>${listed.queues.map((queue) => html`<tr key=${queue.name}><th scope="row"><a href=${`#/queues/${encodeURIComponent(queue.name)}`} aria-current=${queue.name === name ? "true" : undefined}>${queue.name}</a></th>
+        ${[queue.activeMessages, queue.inactiveMessages, queue.delayMessages].map((number) => html`<td>${thousands(number)}</td>`)}</tr>`)}</tbody></table></div>
+    ${name && listed.queues.some((queue) => queue.name === name) && html`<h2>${name}</h2><p role="status">${plural(messages.length, "message")}${messages.length === 100 && " (the first 100)"}</p>
+      <ul class="letters">${messages.map((message) => html`<li key=${message.messageId}><${Message} message=${message} back=${name === listed.deadLetterQueue && back(message.messageId)} /></li>`)}</ul>`}
   </main>`;
 }
 

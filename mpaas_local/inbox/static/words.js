@@ -39,15 +39,15 @@ export function Copy({ text, label }) {
 
 export const Failure = ({ error }) => error && html`<p role="alert" class="failure">${error}</p>`;
 
-// A refusal of the API: its text, and what is wrong with each field.
+// A refusal of the API: its text and the errors of its fields.
 export const Refusal = ({ error }) => error && html`<div role="alert" class="failure"><p>${error.message}</p>
-  ${error.errors?.length > 0 && html`<ul class="faults">${error.errors.map((each) => html`<li><code>${each.field || "campaign"}</code> ${each.message}</li>`)}</ul>`}</div>`;
+  ${error.errors?.length > 0 && html`<ul class="faults">${error.errors.map((fault) => html`<li><code>${fault.field || "campaign"}</code> ${fault.message}</li>`)}</ul>`}</div>`;
 
 // The result of sending through the HTTP function, a timer or the queue.
-export function Answer({ sent }) {
+export function SendResult({ sent }) {
   if (!sent) return null;
   const { via, status, answer } = sent;
-  if (via === "timer") return html`<p role="status" class="answer">The timer fired: request ${answer.requestId}. An invalid message makes the call fail and be retried: <a href="#/overview">Overview</a> counts it, and it ends as a dead letter in <a href="#/queues">Queues</a>.</p>`;
+  if (via === "timer") return html`<p role="status" class="answer">The timer fired: request ${answer.requestId}. If the message is invalid, the call fails and is retried: the <a href="#/overview">overview</a> counts it, and after the last attempt its record is in the failed queue (<a href="#/queues">queues</a>).</p>`;
   if (via === "queue") return html`<p role="status" class="answer">Sent to the queue: message ${answer.messageId}.</p>`;
   const kinds = Object.entries(answer.counts || {}).map(([outcome, number]) => `${number} ${outcome}`).join(", ");
   return html`<div role="status" class="answer">

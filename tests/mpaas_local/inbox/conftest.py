@@ -42,7 +42,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(running: Stack) -> Stack:
-    """The running stack with an empty inbox and no faults."""
+    """The running stack, with an empty inbox and without faults."""
     running.sandbox.clear()
     return running
 
@@ -55,7 +55,7 @@ def contract(running: Stack) -> dict[str, Any]:
 
 
 def documented_body(contract: dict[str, Any], method: str, path: str, status: int) -> Any:
-    """Return the schema of an answer, by the path as it is called; None if the path is not documented."""
+    """Return the schema of a response, by the path of its request; None if the path is not documented."""
     for template, operations in contract["paths"].items():
         pattern = re.sub(r"\{[^}]*\}", "[^/]+", template)
         if re.fullmatch(pattern, path.partition("?")[0]) and method.lower() in operations:
@@ -66,70 +66,72 @@ def documented_body(contract: dict[str, Any], method: str, path: str, status: in
 
 @pytest.fixture
 def call(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
-    """Calls the API and returns what it answers, after a look whether that is what it documents."""
+    """Calls the API, validates the response against the OpenAPI document, and returns its value."""
 
     def request(method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
-        sent = None if body is None else json.dumps(body).encode()
+        payload = None if body is None else json.dumps(body).encode()
         url, headers = f"{stack.inbox_url}{path}", {"Content-Type": "application/json"}
-        answer = urllib3.request(method, url, body=sent, headers=headers, retries=False, timeout=60)
-        assert answer.status == status, answer.data
-        returned = answer.json()
+        response = urllib3.request(method, url, body=payload, headers=headers, retries=False, timeout=60)
+        assert response.status == status, response.data
+        value = response.json()
         if status < 400 and (schema := documented_body(contract, method, path, status)) is not None:
-            Draft202012Validator({**schema, "components": contract["components"]}).validate(returned)
-        return returned
+            Draft202012Validator({**schema, "components": contract["components"]}).validate(value)
+        return value
 
     return request
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    executable = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if executable is None:
         if os.environ.get("REQUIRE_CHROMIUM"):
             pytest.fail("no Chromium on PATH")
         pytest.skip("NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium")
-    expect.set_options(timeout=60_000)  # CI has two cores for everything
+    expect.set_options(timeout=60_000)  # CI runs everything on two cores
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="module")
 def window(browser: Browser, running: Stack) -> Iterator[tuple[Page, list[str]]]:
-    """A page for one test after the other, since a new one costs more than most tests; and its errors."""
+    """The page of all tests of a module, since a new one takes longer than most tests; and its errors."""
     context = browser.new_context(
         base_url=running.inbox_url,
         permissions=["clipboard-read", "clipboard-write"],
         viewport=WINDOW,
-        reduced_motion="reduce",  # else colours fade when the scheme changes
+        reduced_motion="reduce",  # otherwise colours fade when the scheme changes
     )
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
     errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    # The browser itself reports what the API refuses; the page shows it.
-    opened.on(
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # The browser logs the API's refusals, which the page shows.
+    page.on(
         "console",
-        lambda said: (
-            errors.append(said.text)
-            if said.type == "error" and not re.search("status of 4(04|09|22)", said.text)
+        lambda message: (
+            errors.append(message.text)
+            if message.type == "error" and not re.search("status of 4(04|09|22)", message.text)
             else None
         ),
     )
-    yield opened, errors
+    yield page, errors
     context.close()
 
 
 @pytest.fixture
 def page(window: tuple[Page, list[str]]) -> Iterator[Page]:
-    """A page that knows nothing of an earlier test; whatever it says to its console as an error fails the test."""
-    opened, errors = window
+    """A page without state of earlier tests; an error on its console fails the test."""
+    shared_page, errors = window
     errors.clear()
-    yield opened
-    if opened.url.startswith("http"):
-        opened.evaluate("sessionStorage.clear()")
-    opened.goto("about:blank")
-    opened.emulate_media(color_scheme="null")
-    opened.set_viewport_size(WINDOW)
+    yield shared_page
+    if shared_page.url.startswith("http"):
+        shared_page.evaluate("sessionStorage.clear()")
+    shared_page.goto("about:blank")
+    shared_page.emulate_media(color_scheme="null")
+    shared_page.set_viewport_size(WINDOW)
     assert not errors

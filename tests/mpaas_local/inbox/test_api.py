@@ -42,7 +42,7 @@ def arrived(call: Call, count: int) -> list[dict[str, Any]]:
     return eventually(pushes, lambda: time.sleep(0.05))
 
 
-def test_the_api_is_documented(call: Call) -> None:
+def test_api_is_documented(call: Call) -> None:
     document = call("GET", "/openapi.json")
 
     validate(document)
@@ -73,7 +73,7 @@ def test_the_api_is_documented(call: Call) -> None:
         assert all(operation["description"] for operation in path.values())
 
 
-def test_every_body_has_a_schema_that_allows_no_more_than_it_names(contract: dict[str, Any]) -> None:
+def test_schema_of_every_body_allows_no_additional_properties(contract: dict[str, Any]) -> None:
     free = {"/api/schema", "/api/faults/schema"}  # schemas themselves
     for path, operations in contract["paths"].items():
         for operation in operations.values():
@@ -87,7 +87,7 @@ def test_every_body_has_a_schema_that_allows_no_more_than_it_names(contract: dic
         assert schema.get("additionalProperties") is False or name in open_ones, name
 
 
-def test_pushes_are_listed_by_pages_newest_first(call: Call) -> None:
+def test_pushes_are_listed_in_pages_newest_first(call: Call) -> None:
     sent(call, targets=[f"user-{number}" for number in range(45)])
 
     first = call("GET", "/api/pushes?limit=3")
@@ -100,7 +100,7 @@ def test_pushes_are_listed_by_pages_newest_first(call: Call) -> None:
     assert [each["seq"] for each in newer] == seqs[:-1]
 
 
-def test_a_row_says_what_a_person_looks_for(call: Call) -> None:
+def test_row_summarises_a_push(call: Call) -> None:
     sent(call, targets=["a", "b"])
     (row,) = arrived(call, 1)
 
@@ -121,7 +121,7 @@ def test_a_row_says_what_a_person_looks_for(call: Call) -> None:
     }
 
 
-def test_a_row_counts_what_channels_would_cut_or_refuse(call: Call) -> None:
+def test_row_counts_texts_that_channels_would_truncate_or_refuse(call: Call) -> None:
     sent(call, title="x" * 45)  # too long for OPPO, Huawei, vivo and APNs
     (row,) = arrived(call, 1)
 
@@ -154,18 +154,18 @@ def test_pushes_are_filtered(call: Call, query: str, titles: list[str]) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/pushes?limit=201", "/api/pushes?limit=x", "/api/pushes?nope=1", "/api/pushes/x"]
 )
-def test_what_cannot_be_asked_is_refused(call: Call, path: str) -> None:
+def test_invalid_query_is_refused(call: Call, path: str) -> None:
     assert call("GET", path, status=422)["detail"]
 
 
-def test_what_is_not_there_is_said(call: Call) -> None:
+def test_missing_push_or_queue_is_reported(call: Call) -> None:
     assert call("GET", "/api/pushes/999999", status=404) == {"detail": "Push 999999 does not exist."}
     assert call("POST", "/api/pushes/999999/again", {}, status=404)
     assert call("GET", "/api/queues/none/messages", status=404)
 
 
 @pytest.mark.parametrize(("via", "trigger"), [("http", "http"), ("timer", "timer"), ("queue", "queue")])
-def test_a_push_is_known_with_the_call_that_caused_it(call: Call, via: str, trigger: str) -> None:
+def test_push_is_shown_with_the_call_that_caused_it(call: Call, via: str, trigger: str) -> None:
     answer = call("POST", "/api/send", {"body": MESSAGE, "via": via})
     (row,) = arrived(call, 1)
 
@@ -180,7 +180,7 @@ def test_a_push_is_known_with_the_call_that_caused_it(call: Call, via: str, trig
     assert [each["seq"] for each in found["attempts"]] == [row["seq"]]
 
 
-def test_a_repeated_message_is_caused_by_each_call_for_itself(call: Call, stack: Stack) -> None:
+def test_each_attempt_of_a_repeated_message_has_its_own_call(call: Call, stack: Stack) -> None:
     stack.sandbox.order(kind="result", code="3007", next=1)  # what was accepted, the ledger would not repeat
     for _ in range(2):
         url = f"{stack.urls['http_push']}/v1/pushes"
@@ -195,7 +195,7 @@ def test_a_repeated_message_is_caused_by_each_call_for_itself(call: Call, stack:
     assert len(call("GET", f"/api/pushes/{first['seq']}")["attempts"]) == 2
 
 
-def test_what_was_sent_wrongly_is_shown_all_the_same(call: Call, stack: Stack) -> None:
+def test_malformed_request_is_shown(call: Call, stack: Stack) -> None:
     urllib3.request(
         "POST", stack.sandbox.url, body=b"%ff=%00&Title=<b>&TargetMsgkey={", retries=False, timeout=60
     )
@@ -208,7 +208,7 @@ def test_what_was_sent_wrongly_is_shown_all_the_same(call: Call, stack: Stack) -
     assert found["shown"]["faults"]
 
 
-def test_half_a_character_is_shown_and_sent_as_what_it_is(call: Call, stack: Stack) -> None:
+def test_unpaired_surrogate_is_shown_and_refused_by_the_function(call: Call, stack: Stack) -> None:
     urllib3.request("POST", stack.sandbox.url, body=b"Title=%ff%fe&TaskName=%ff", retries=False, timeout=60)
     (row,) = call("GET", "/api/pushes")["pushes"]
     assert row["title"] == "\udcff\udcfe"
@@ -231,7 +231,7 @@ def test_no_secret_is_shown(call: Call, stack: Stack) -> None:
     assert "Signature=[redacted]" in text
 
 
-def test_a_wrong_message_is_answered_by_the_function(call: Call) -> None:
+def test_invalid_message_gets_the_response_of_the_function(call: Call) -> None:
     answer = call("POST", "/api/send", {"body": {"title": "x"}, "dryRun": True})
 
     assert answer["status"] == 422
@@ -239,11 +239,11 @@ def test_a_wrong_message_is_answered_by_the_function(call: Call) -> None:
 
 
 @pytest.mark.parametrize("body", [{"body": MESSAGE, "via": "pigeon"}, {"body": MESSAGE, "to": "x"}])
-def test_an_order_that_nobody_knows_is_refused(call: Call, body: Any) -> None:
+def test_unknown_field_or_value_of_a_send_request_is_refused(call: Call, body: Any) -> None:
     assert call("POST", "/api/send", body, status=422)
 
 
-def test_faults_are_ordered_and_cancelled(call: Call) -> None:
+def test_faults_are_injected_and_cancelled(call: Call) -> None:
     ordered = call(
         "POST", "/api/faults", {"kind": "throttling", "next": 3, "match": {"target": "a"}}, status=201
     )
@@ -257,7 +257,7 @@ def test_faults_are_ordered_and_cancelled(call: Call) -> None:
 
 
 @pytest.mark.parametrize("copied", ["curl", "python"])
-def test_what_is_copied_of_a_push_runs_as_it_is(call: Call, copied: str, tmp_path: Path) -> None:
+def test_copied_code_of_a_push_runs_unchanged(call: Call, copied: str, tmp_path: Path) -> None:
     sent(call, title='It\'s \\ "copied" 你好', extendedParams={"a": "1"})
     (row,) = arrived(call, 1)
     text = call("GET", f"/api/pushes/{row['seq']}")["copies"][copied]
@@ -275,13 +275,13 @@ def test_what_is_copied_of_a_push_runs_as_it_is(call: Call, copied: str, tmp_pat
     assert rows[0]["title"] == rows[1]["title"]
 
 
-def test_what_is_too_long_for_a_queue_is_refused_with_the_limit(call: Call) -> None:
+def test_message_too_long_for_a_queue_is_refused_with_the_limit(call: Call) -> None:
     refused = call("POST", "/api/send", {"via": "queue", "body": "x" * 70_000}, status=400)
 
     assert "65536" in refused["detail"]
 
 
-def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack: Stack) -> None:
+def test_original_of_a_dead_letter_is_sent_back_and_other_messages_are_not(call: Call, stack: Stack) -> None:
     store = stack.queues.store
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     letter = json.dumps({"reason": "throttled", "body": json.dumps(MESSAGE | {"title": "Back"})})
@@ -303,7 +303,7 @@ def test_only_dead_letters_are_sent_back_and_their_original_is(call: Call, stack
     assert call("POST", f"/api/queues/{other}/messages/x/back", {}, status=409)
 
 
-def test_an_event_is_not_sent_back_as_if_it_were_a_message(call: Call, stack: Stack) -> None:
+def test_event_in_a_dead_letter_is_not_sent_back(call: Call, stack: Stack) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     event = {"specversion": "1.0", "id": "1", "source": "shop", "type": "order:Shipped", "data": {}}
     letter = json.dumps({"reason": "refused", "scope": "ce:shop:1", "body": json.dumps(event)})
@@ -316,7 +316,7 @@ def test_an_event_is_not_sent_back_as_if_it_were_a_message(call: Call, stack: St
     stack.queues.store.remove(dead, message.id)
 
 
-def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: Stack) -> None:
+def test_dead_letter_is_sent_back_only_for_targets_that_received_nothing(call: Call, stack: Stack) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     letter = json.dumps(
         {
@@ -341,7 +341,7 @@ def test_a_letter_goes_back_for_the_targets_that_got_nothing(call: Call, stack: 
         ('{"reason": "refused", "body": "{\\"tit", "cut": {"characters": 9}}', "truncated"),
     ],
 )
-def test_what_cannot_be_sent_again_stays(call: Call, stack: Stack, letter: str, told: str) -> None:
+def test_dead_letter_that_cannot_be_sent_stays(call: Call, stack: Stack, letter: str, told: str) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     message = stack.queues.store.send(dead, letter)
 
@@ -351,7 +351,7 @@ def test_what_cannot_be_sent_again_stays(call: Call, stack: Stack, letter: str, 
     assert stack.queues.store.remove(dead, message.id)
 
 
-def test_a_letter_as_long_as_a_queue_takes_goes_back_whole(call: Call, stack: Stack) -> None:
+def test_dead_letter_of_maximum_length_is_sent_back_completely(call: Call, stack: Stack) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     long = MESSAGE | {"extendedParams": {"text": "x" * 60_000}}
     message = stack.queues.store.send(dead, json.dumps({"reason": "unknown", "message": long}))
@@ -363,7 +363,7 @@ def test_a_letter_as_long_as_a_queue_takes_goes_back_whole(call: Call, stack: St
     assert stack.queues.store.find(dead, message.id) is None
 
 
-def test_a_letter_that_the_queue_refuses_stays_a_letter(call: Call, stack: Stack) -> None:
+def test_dead_letter_stays_when_the_queue_refuses_its_message(call: Call, stack: Stack) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     queue = stack.source_queues["queue_push"]
     message = stack.queues.store.send(dead, json.dumps({"reason": "unknown", "message": MESSAGE}))
@@ -380,7 +380,7 @@ def test_a_letter_that_the_queue_refuses_stays_a_letter(call: Call, stack: Stack
         assert stack.queues.store.remove(dead, left.id)
 
 
-def test_the_figures_count_calls_and_outcomes(call: Call) -> None:
+def test_figures_count_calls_and_outcomes(call: Call) -> None:
     before = call("GET", "/api/overview")
     call("POST", "/api/faults", {"kind": "throttling", "next": 1}, status=201)
     sent(call)
@@ -396,7 +396,7 @@ def test_the_figures_count_calls_and_outcomes(call: Call) -> None:
     assert after["latencyMs"]["p50"] <= after["latencyMs"]["p95"]
 
 
-def test_changes_are_told_as_they_come(call: Call, stack: Stack) -> None:
+def test_changes_are_streamed(call: Call, stack: Stack) -> None:
     stream = urllib3.request(
         "GET", f"{stack.inbox_url}/api/changes", preload_content=False, retries=False, timeout=60
     )
@@ -419,7 +419,7 @@ def test_changes_are_told_as_they_come(call: Call, stack: Stack) -> None:
     assert told[-1]["pushes"] > told[0].get("pushes", 0)
 
 
-def test_the_page_brings_headers_that_keep_it_alone(stack: Stack) -> None:
+def test_page_has_security_headers(stack: Stack) -> None:
     answer = urllib3.request("GET", f"{stack.inbox_url}/", retries=False, timeout=60)
 
     policy = answer.headers["content-security-policy"]
@@ -429,7 +429,7 @@ def test_the_page_brings_headers_that_keep_it_alone(stack: Stack) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_browsers_keep_the_files_of_a_version_and_nothing_else(stack: Stack) -> None:
+def test_browsers_cache_only_versioned_files(stack: Stack) -> None:
     def get(path: str) -> urllib3.BaseHTTPResponse:
         return urllib3.request("GET", stack.inbox_url + path, retries=False, timeout=60)
 
@@ -442,7 +442,7 @@ def test_browsers_keep_the_files_of_a_version_and_nothing_else(stack: Stack) -> 
         assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
 
 
-def test_it_listens_on_loopback_only(stack: Stack) -> None:
+def test_inbox_listens_on_loopback_only(stack: Stack) -> None:
     port = int(stack.inbox_url.rpartition(":")[2])
     for address in {each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}:
         if not str(address).startswith("127."):

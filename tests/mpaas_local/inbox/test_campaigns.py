@@ -79,7 +79,7 @@ def until(call: Call, campaign: str, state: str) -> Any:
 # --- The audience
 
 
-def test_an_audience_is_put_into_oss_and_its_first_rows_are_shown(uploaded: Call, stack: Stack) -> None:
+def test_audience_is_uploaded_to_oss_and_its_first_rows_are_returned(uploaded: Call, stack: Stack) -> None:
     found = uploaded()
 
     assert found["columns"] == ["user_id", "name", "lang"]
@@ -95,11 +95,11 @@ def test_an_audience_is_put_into_oss_and_its_first_rows_are_shown(uploaded: Call
     assert uploaded(USERS + b"user-40,Ann,en\n")["audience"] != audience  # a campaign may be reading that one
 
 
-def test_the_same_file_again_is_the_same_audience(uploaded: Call) -> None:
+def test_repeated_upload_of_a_file_gives_the_same_audience(uploaded: Call) -> None:
     assert uploaded()["audience"] == uploaded()["audience"]
 
 
-def test_a_large_audience_goes_to_oss_in_parts(uploaded: Call, stack: Stack) -> None:
+def test_large_audience_is_uploaded_in_parts(uploaded: Call, stack: Stack) -> None:
     content = b"id\n" + b"x" * (PART_BYTES // 2 - 1) + b"\n" + b"y" * PART_BYTES + b"\n"
     content = content.replace(b"id\n", b"id\n1\n" * 20_000, 1)
 
@@ -115,7 +115,7 @@ def test_a_large_audience_goes_to_oss_in_parts(uploaded: Call, stack: Stack) -> 
     assert again.modified == stored.modified
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, uploaded: Call) -> None:
+def test_aborted_upload_leaves_nothing(stack: Stack, uploaded: Call) -> None:
     address = ("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]))
     with socket.create_connection(address) as connection:
         head = f"POST /api/audiences?name=cut.csv HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {3 * PART_BYTES}\r\n\r\n"
@@ -153,13 +153,13 @@ def test_an_upload_that_is_cut_off_leaves_nothing(stack: Stack, uploaded: Call) 
         ("users.txt", b"m1\r" * 30_000, "its lines end with CR alone"),
     ],
 )
-def test_what_cannot_be_an_audience_is_refused_with_words(
+def test_unusable_audience_is_refused_with_a_reason(
     uploaded: Call, name: str, content: bytes, told: str
 ) -> None:
     assert told in uploaded(content, name, status=422)["detail"]
 
 
-def test_an_audience_that_is_too_large_is_refused_before_it_is_sent(stack: Stack) -> None:
+def test_too_large_audience_is_refused_before_its_upload(stack: Stack) -> None:
     connection = HTTPConnection("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]), timeout=60)
     connection.putrequest("POST", "/api/audiences?name=a.csv")
     connection.putheader("Content-Length", str(LARGEST_BYTES + 1))
@@ -202,18 +202,20 @@ def test_format_delimiter_and_target_are_guessed(
         ("id1,id2\n1,2\n", True),
     ],
 )
-def test_a_first_line_that_looks_like_an_id_is_told_from_a_header(content: str, has_header: bool) -> None:
+def test_first_line_that_looks_like_an_id_is_distinguished_from_a_header(
+    content: str, has_header: bool
+) -> None:
     assert read_beginning("a.csv", content.encode()).has_header is has_header
 
 
-def test_a_bad_row_of_json_lines_affects_no_other_one() -> None:
+def test_invalid_row_of_json_lines_affects_no_other_row() -> None:
     beginning = read_beginning("a.jsonl", b'{"id": "1", "n": ["x"]}\nnot JSON\n\n[3]\n{"id": 40, "n": "D"}\n')
 
     assert (beginning.columns, beginning.rows) == (["id", "n"], [["1", '["x"]'], ["40", "D"]])
     assert beginning.faults == ["line 2 is not JSON", "line 4 is not a JSON object"]
 
 
-def test_the_first_rows_of_a_csv_are_those_that_a_campaign_reads() -> None:
+def test_first_rows_of_a_csv_are_parsed_as_by_a_campaign() -> None:
     content = b'id,n\n1,"a ""b"""\n3,"line\nbreak"\n4,"unclosed\n5,ok\n'
 
     beginning = read_beginning("a.csv", content)
@@ -224,7 +226,7 @@ def test_the_first_rows_of_a_csv_are_those_that_a_campaign_reads() -> None:
     assert beginning.faults[1].startswith("line 4 has ")
 
 
-def test_the_first_rows_are_those_of_a_file_that_goes_on() -> None:
+def test_first_rows_are_read_when_the_beginning_ends_within_a_character() -> None:
     content = "user_id,name\n" + "1,你好\n" * 20_000  # the look ends within a character
 
     assert read_beginning("a.csv", content.encode()).rows == [["1", "你好"]] * 5
@@ -235,7 +237,7 @@ def test_the_first_rows_are_those_of_a_file_that_goes_on() -> None:
 # --- Before the start
 
 
-def test_rows_are_rendered_as_each_channel_would_show_them(call: Call, uploaded: Call) -> None:
+def test_rows_are_rendered_as_each_channel_displays_them(call: Call, uploaded: Call) -> None:
     preview = call("POST", "/api/campaigns/preview", document("preview", uploaded()["audience"]))
 
     assert (preview["rows"], preview["faults"]) == (40, [])
@@ -246,7 +248,7 @@ def test_rows_are_rendered_as_each_channel_would_show_them(call: Call, uploaded:
     assert call("GET", "/api/campaigns/preview", status=404)["detail"] == "there is no campaign preview"
 
 
-def test_a_check_says_how_far_it_is_and_names_by_line_what_cannot_be_sent(
+def test_check_reports_progress_and_the_lines_that_cannot_be_sent(
     stack: Stack, contract: dict[str, Any], uploaded: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_local.inbox.campaigns.commands.PROGRESS_SECONDS", 0)
@@ -269,7 +271,9 @@ def test_a_check_says_how_far_it_is_and_names_by_line_what_cannot_be_sent(
     }
 
 
-def test_a_check_says_why_nothing_can_be_sent(stack: Stack, contract: dict[str, Any], uploaded: Call) -> None:
+def test_check_reports_why_nothing_can_be_sent(
+    stack: Stack, contract: dict[str, Any], uploaded: Call
+) -> None:
     audience = uploaded()["audience"] | {"target": "uid"}
 
     *_, last = checked(stack, contract, document("checked", audience))
@@ -278,7 +282,7 @@ def test_a_check_says_why_nothing_can_be_sent(stack: Stack, contract: dict[str, 
     assert "the audience has no column `uid`" in last["error"]
 
 
-def test_a_check_ends_with_the_browser_that_asked_for_it(stack: Stack, uploaded: Call) -> None:
+def test_check_stops_when_its_browser_disconnects(stack: Stack, uploaded: Call) -> None:
     audience = uploaded(b"user_id,name\n" + b"".join(b"user-%d,Ada\n" % n for n in range(200_000)))[
         "audience"
     ]
@@ -300,7 +304,7 @@ def checks() -> list[str]:
 
 
 @pytest.mark.parametrize("text", ['{"campaign": "c", "pace": 5}', "campaign: c\npace: 5\n"])
-def test_a_document_is_read_from_json_and_yaml(stack: Stack, text: str) -> None:
+def test_document_is_read_from_json_and_yaml(stack: Stack, text: str) -> None:
     url = f"{stack.inbox_url}/api/campaigns/document"
     headers = {"Content-Type": "text/plain"}
 
@@ -315,7 +319,7 @@ def test_a_document_is_read_from_json_and_yaml(stack: Stack, text: str) -> None:
 # --- Started, steered, reported
 
 
-def test_a_campaign_is_started_paced_paused_resumed_and_reported(
+def test_campaign_is_started_paced_paused_resumed_and_reported(
     call: Call, uploaded: Call, stack: Stack
 ) -> None:
     rows = "".join(f"user-{n},{'' if n == 7 else 'Ada'}\n" for n in range(300))
@@ -348,7 +352,7 @@ def test_a_campaign_is_started_paced_paused_resumed_and_reported(
     assert [call("GET", f"/api/pushes/{each['seq']}")["campaign"] for each in caused] == ["paced"]
 
 
-def test_the_demo_starts_the_same_campaign_whenever_it_runs(call: Call, stack: Stack) -> None:
+def test_demo_starts_the_same_campaign_at_every_run(call: Call, stack: Stack) -> None:
     assert run_campaign(stack, stack.oss_triggers[0].bucket)
     assert run_campaign(stack, stack.oss_triggers[0].bucket)
 
@@ -359,7 +363,7 @@ def test_the_demo_starts_the_same_campaign_whenever_it_runs(call: Call, stack: S
     assert len(eventually(demos)) == 1
 
 
-def test_a_report_that_cannot_be_read_is_refused_with_words(call: Call, uploaded: Call, stack: Stack) -> None:
+def test_unreadable_report_is_refused_with_a_reason(call: Call, uploaded: Call, stack: Stack) -> None:
     audience = uploaded(b"user_id,name\nuser-1,\nuser-2,Ada\n")["audience"]
     call("POST", "/api/campaigns", document("unreadable", audience), status=201)
     until(call, "unreadable", "done")
@@ -374,7 +378,7 @@ def test_a_report_that_cannot_be_read_is_refused_with_words(call: Call, uploaded
     assert refused["detail"].startswith("The report is incomplete: oss://")
 
 
-def test_a_cancelled_campaign_is_not_resumed(call: Call, uploaded: Call) -> None:
+def test_cancelled_campaign_is_not_resumed(call: Call, uploaded: Call) -> None:
     rows = "".join(f"user-{n},Ada\n" for n in range(500))
     body = document("stopped", uploaded(f"user_id,name\n{rows}".encode())["audience"], pace=10)
     call("POST", "/api/campaigns", body, status=201)
@@ -386,7 +390,7 @@ def test_a_cancelled_campaign_is_not_resumed(call: Call, uploaded: Call) -> None
     assert refused["detail"] == "campaign stopped was cancelled: start another one for the rest"
 
 
-def test_a_refusal_is_that_of_the_http_function(call: Call, uploaded: Call) -> None:
+def test_refusal_of_the_http_function_is_passed_on(call: Call, uploaded: Call) -> None:
     audience = uploaded()["audience"]
 
     invalid = call("POST", "/api/campaigns", document("wrong", audience, pace=0), status=422)
@@ -417,7 +421,7 @@ def shown(rows: int, state: str = "running", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_a_history_is_bounded_and_keeps_its_ends() -> None:
+def test_history_is_bounded_and_keeps_its_ends() -> None:
     history, start = History(), 1794355200.0
 
     for second in range(1, 20_001):
@@ -449,7 +453,7 @@ class Function:
         return 200, {"campaigns": [answer]}
 
 
-def test_a_running_campaign_is_watched_to_its_end_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_campaign_is_sampled_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_local.inbox.campaigns.history.SAMPLE_SECONDS", 0.01)
     done = shown(9, "done", finishedAt="2026-11-11T00:00:09Z")
     function = Function(shown(1), None, shown(5), done)

@@ -85,7 +85,7 @@ def rows(page: Page) -> Any:
     return page.locator("a.push")
 
 
-def test_an_address_that_changes_as_the_page_comes_up_is_shown(page: Page) -> None:
+def test_hash_that_changes_during_the_first_render_is_followed(page: Page) -> None:
     opened = page.context.new_page()
     opened.add_init_script(
         """new MutationObserver((_, watch) => {
@@ -103,9 +103,9 @@ def test_an_address_that_changes_as_the_page_comes_up_is_shown(page: Page) -> No
 # --- The list
 
 
-def test_a_push_appears_without_reloading_with_what_caused_it(page: Page, stack: Stack) -> None:
+def test_push_appears_with_its_cause_without_reloading(page: Page, stack: Stack) -> None:
     page.goto("/")
-    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(page.get_by_text("No pushes yet")).to_be_visible()
     expect(page.get_by_text("live", exact=True)).to_be_visible()
 
     push(stack, targets=["user-1", "user-2", "user-3"])
@@ -117,7 +117,7 @@ def test_a_push_appears_without_reloading_with_what_caused_it(page: Page, stack:
     expect(rows(page)).to_contain_text("http")
 
 
-def test_the_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> None:
+def test_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> None:
     push(stack, title="Breakfast", targets=["anna"])
     push(stack, title="Lunch", targets=["bert"], deliveryType=1)
     stack.sandbox.order(kind="result", code="3007")
@@ -153,10 +153,10 @@ def test_the_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> 
     expect(rows(page)).to_have_count(3)
     page.once("dialog", lambda asked: asked.accept())
     page.get_by_role("button", name="Delete all").click()
-    expect(page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(page.get_by_text("No pushes yet")).to_be_visible()
 
 
-def test_esc_leaves_the_search_as_it_is(page: Page, stack: Stack) -> None:
+def test_escape_keeps_the_search_text(page: Page, stack: Stack) -> None:
     push(stack, title="Breakfast")
     page.goto("/")
     page.get_by_label("Search").fill("supper")
@@ -168,7 +168,7 @@ def test_esc_leaves_the_search_as_it_is(page: Page, stack: Stack) -> None:
     expect(page.get_by_text("No push matches the filter")).to_be_visible()
 
 
-def test_one_comes_back_to_the_push_that_was_opened(page: Page, stack: Stack) -> None:
+def test_focus_returns_to_the_push_that_was_opened(page: Page, stack: Stack) -> None:
     for number in range(4):
         push(stack, title=f"Push {number}")
     page.goto("/")
@@ -185,7 +185,7 @@ def test_one_comes_back_to_the_push_that_was_opened(page: Page, stack: Stack) ->
     expect(rows(page).nth(3)).to_be_focused()
 
 
-def test_older_pushes_come_as_one_scrolls(page: Page, stack: Stack) -> None:
+def test_older_pushes_are_loaded_on_scrolling(page: Page, stack: Stack) -> None:
     push(stack, targets=[f"user-{number}" for number in range(1000)])
     push(stack, targets=[f"user-{number}" for number in range(1000)], title="Later")
     page.goto("/")
@@ -202,7 +202,7 @@ def test_older_pushes_come_as_one_scrolls(page: Page, stack: Stack) -> None:
 # --- One push
 
 
-def test_a_push_is_shown_as_each_channel_would_and_as_it_was_sent(page: Page, stack: Stack) -> None:
+def test_push_is_shown_in_each_channel_and_on_the_wire(page: Page, stack: Stack) -> None:
     push(
         stack,
         title="A title that is far longer than any vendor but a few lets through, I fear",
@@ -236,7 +236,7 @@ def test_a_push_is_shown_as_each_channel_would_and_as_it_was_sent(page: Page, st
     expect(page.get_by_text('"rawPath": "/v1/pushes"')).to_be_visible()
 
 
-def test_every_attempt_stands_on_the_time_line(page: Page, stack: Stack) -> None:
+def test_timeline_lists_every_attempt(page: Page, stack: Stack) -> None:
     stack.sandbox.order(kind="throttling", next=2)
     push(stack)
     page.goto("/")
@@ -250,7 +250,7 @@ def test_every_attempt_stands_on_the_time_line(page: Page, stack: Stack) -> None
     expect(attempts.nth(2)).to_contain_text(re.compile(r"\+\d+ ms"))
 
 
-def test_a_push_is_sent_again_and_copied(page: Page, stack: Stack) -> None:
+def test_push_is_sent_again_and_copied(page: Page, stack: Stack) -> None:
     push(stack, title='It\'s "quoted" $HOME `x`')
     page.goto("/")
     rows(page).click()
@@ -271,7 +271,7 @@ def test_a_push_is_sent_again_and_copied(page: Page, stack: Stack) -> None:
     assert json.loads(copied["test payload"])["targets"] == ["user-1"]
 
 
-def test_kinds_of_pushes_are_shown_as_such(page: Page, stack: Stack) -> None:
+def test_special_kinds_of_pushes_are_shown(page: Page, stack: Stack) -> None:
     push(stack, title="Quiet", silent=1)
     page.goto("/")
     rows(page).first.click()
@@ -307,7 +307,7 @@ def test_kinds_of_pushes_are_shown_as_such(page: Page, stack: Stack) -> None:
     expect(page.get_by_text("[Shop] template SMS_1")).to_be_visible()
 
 
-def test_a_loop_is_shown_on_a_calendar(page: Page, stack: Stack) -> None:
+def test_loop_push_is_shown_on_a_calendar(page: Page, stack: Stack) -> None:
     today = datetime.now(CHINA).replace(hour=0, minute=0, second=0, microsecond=0)
     content = {
         "startTime": int(today.timestamp() * 1000),
@@ -325,7 +325,7 @@ def test_a_loop_is_shown_on_a_calendar(page: Page, stack: Stack) -> None:
     assert 5 <= strip.count() <= 7
 
 
-def test_hostile_texts_stay_texts(page: Page, stack: Stack) -> None:
+def test_hostile_texts_are_shown_as_text(page: Page, stack: Stack) -> None:
     push(
         stack,
         title=HOSTILE,
@@ -354,9 +354,9 @@ def test_hostile_texts_stay_texts(page: Page, stack: Stack) -> None:
 # --- Composing
 
 
-def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stack) -> None:
+def test_message_is_composed_validated_and_sent_through_every_trigger(page: Page, stack: Stack) -> None:
     page.goto("/#/compose")
-    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+    expect(page.get_by_text("valid: 1 request to mPaaS")).to_be_visible()
 
     page.get_by_label("title", exact=False).first.fill("From a form")
     expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("From a form")
@@ -366,7 +366,7 @@ def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stac
     page.get_by_text("Other parameters").click()
     page.get_by_label("extendedParams").fill('{"order": "4711"}')
     page.get_by_label("silent").select_option("1")
-    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+    expect(page.get_by_text("valid: 1 request to mPaaS")).to_be_visible()
     assert stack.sandbox.inbox() == []
 
     page.get_by_role("button", name="Send through the HTTP function").click()
@@ -384,7 +384,7 @@ def test_a_message_is_composed_judged_and_sent_every_way(page: Page, stack: Stac
     assert json.loads(json.loads(parameters)) == {"order": "4711"}
 
 
-def test_every_parameter_of_the_message_can_be_written(page: Page, stack: Stack) -> None:
+def test_form_has_every_parameter_of_the_message(page: Page, stack: Stack) -> None:
     schema = urllib3.request("GET", f"{stack.inbox_url}/api/schema", timeout=60).json()
     page.goto("/#/compose")
     page.get_by_text("Other parameters").click()
@@ -399,7 +399,7 @@ def test_every_parameter_of_the_message_can_be_written(page: Page, stack: Stack)
             expect(page.locator(f"#{name}-help")).to_contain_text(described["description"][:40])
 
 
-def test_a_push_is_scheduled_in_china_time(page: Page, stack: Stack) -> None:
+def test_push_is_scheduled_in_china_time(page: Page, stack: Stack) -> None:
     moment = (datetime.now(CHINA) + timedelta(days=2)).replace(microsecond=0)
     page.goto("/#/compose")
     page.locator("#strategyType").select_option("1")
@@ -414,7 +414,7 @@ def test_a_push_is_scheduled_in_china_time(page: Page, stack: Stack) -> None:
     assert json.loads(entry["parameters"]["StrategyContent"]) == {"fixedTime": int(moment.timestamp() * 1000)}
 
 
-def test_a_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
+def test_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
     tomorrow = datetime.now(CHINA) + timedelta(days=1)
     page.goto("/#/compose")
     page.locator("#strategyType").select_option("2")
@@ -426,7 +426,7 @@ def test_a_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
     ):
         page.locator(f"[id='strategyContent.{name}']").fill(value)
     expect(page.get_by_label("Next occurrences").locator("li")).to_have_count(10)
-    expect(page.get_by_text("valid: 1 request(s) to mPaaS")).to_be_visible()
+    expect(page.get_by_text("valid: 1 request to mPaaS")).to_be_visible()
 
     page.get_by_role("button", name="Send through the HTTP function").click()
 
@@ -438,7 +438,7 @@ def test_a_daily_loop_is_scheduled(page: Page, stack: Stack) -> None:
 @pytest.mark.parametrize(
     "address", ["#/nowhere", "#/queues/nope%", "#/push/abc", "#/push/999999", "#/queues/none"]
 )
-def test_an_address_that_leads_nowhere_says_so(page: Page, address: str) -> None:
+def test_unknown_address_is_reported(page: Page, address: str) -> None:
     page.goto(f"/{address}")
 
     expect(
@@ -449,11 +449,11 @@ def test_an_address_that_leads_nowhere_says_so(page: Page, address: str) -> None
 # --- Faults, overview, queues
 
 
-def test_a_fault_is_ordered_and_its_retries_are_seen(page: Page, stack: Stack) -> None:
+def test_fault_is_injected_and_its_retries_are_shown(page: Page, stack: Stack) -> None:
     page.goto("/#/faults")
     expect(page.get_by_text("None: the sandbox responds normally.")).to_be_visible()
     page.get_by_label("How many requests").fill("2")
-    page.get_by_role("button", name="Order").click()
+    page.get_by_role("button", name="Inject").click()
     expect(page.locator(".standing")).to_contain_text("2 more")
 
     push(stack)
@@ -464,18 +464,18 @@ def test_a_fault_is_ordered_and_its_retries_are_seen(page: Page, stack: Stack) -
 
     page.get_by_label("Kind", exact=True).select_option("delay")
     page.get_by_label("Milliseconds").fill("-1")
-    page.get_by_role("button", name="Order").click()
+    page.get_by_role("button", name="Inject").click()
     expect(page.get_by_role("alert")).to_contain_text("milliseconds")
     page.get_by_label("Milliseconds").fill("10")
     page.get_by_text("at random").click()
-    page.get_by_role("button", name="Order").click()
+    page.get_by_role("button", name="Inject").click()
     expect(page.locator(".standing")).to_contain_text("with probability 0.2")
     page.get_by_role("button", name="Cancel all").click()
     expect(page.locator(".standing")).to_have_count(0)
     assert stack.sandbox.faults() == []
 
 
-def test_the_overview_counts_what_happens(page: Page, stack: Stack) -> None:
+def test_overview_counts_requests(page: Page, stack: Stack) -> None:
     page.goto("/#/overview")
     expect(page.get_by_text("Requests received")).to_be_visible()
     before = int(page.locator("dt", has_text="Requests received").locator("+ dd").inner_text())
@@ -489,7 +489,7 @@ def test_the_overview_counts_what_happens(page: Page, stack: Stack) -> None:
     expect(page.get_by_label("accepted")).to_be_visible()
 
 
-def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> None:
+def test_dead_letter_is_shown_and_sent_back(page: Page, stack: Stack) -> None:
     name = dead_letter(stack, MESSAGE | {"title": "Returned", "expiredSeconds": 0})
     page.goto("/#/queues")
     page.get_by_role("link", name=name).click()
@@ -513,7 +513,7 @@ def test_a_dead_letter_is_looked_at_and_sent_back(page: Page, stack: Stack) -> N
 # --- Campaigns
 
 
-def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) -> None:
+def test_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) -> None:
     page.goto("/#/campaigns")
     drop(page, "user_id,name\n" + "".join(f"user-{n},{'Ada' if n else ''}\n" for n in range(1500)))
     expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
@@ -536,7 +536,7 @@ def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page
     page.evaluate(WATCH_PROGRESS)
     page.get_by_role("button", name="Check all rows").click()
     expect(page.get_by_text("line 2: column name is empty")).to_have_count(2)
-    assert "Rows that have been checked" in page.evaluate("window.progress")
+    assert "Checked rows" in page.evaluate("window.progress")
     expect(page.get_by_text("1,500 rows, 1,499 targets, 150 requests, 1 invalid")).to_be_visible()
     page.get_by_role("button", name="Start").click()
 
@@ -559,7 +559,7 @@ def test_a_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page
     expect(page.get_by_role("form", name="Campaign")).to_have_count(0)  # what was dropped is not read again
 
 
-def test_a_campaign_in_yaml_fills_the_form(page: Page) -> None:
+def test_campaign_in_yaml_fills_in_the_form(page: Page) -> None:
     page.goto("/#/new-campaign")
     drop(page, "name,uid\nAda,1\n")
     expect(page.get_by_label("Target column")).to_have_value("uid")
@@ -574,7 +574,7 @@ def test_a_campaign_in_yaml_fills_the_form(page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("message.taskName is required")
 
 
-def test_a_typed_pace_is_what_is_started_resumed_and_changed_to(page: Page, stack: Stack) -> None:
+def test_typed_pace_is_used_at_start_resume_and_change(page: Page, stack: Stack) -> None:
     name = f"typed-{time.time_ns()}"
     url = f"{stack.urls['http_push']}/v1/campaigns/{name}"
     field = page.get_by_role("spinbutton", name="Targets a second")
@@ -604,7 +604,7 @@ def test_a_typed_pace_is_what_is_started_resumed_and_changed_to(page: Page, stac
     assert (started, resumed, changed) == (50, 30, 41)
 
 
-def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack) -> None:
+def test_campaign_is_cancelled_only_after_confirmation(page: Page, stack: Stack) -> None:
     name = f"slow-{time.time_ns()}"
     page.goto("/#/new-campaign")
     drop(page, "user_id\n" + "".join(f"user-{n}\n" for n in range(900)))
@@ -645,7 +645,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
         f"campaign {name} was started with other content: give this one another id"
     )
     expect(page.get_by_label("Campaign id")).to_have_attribute("aria-invalid", "true")
-    page.get_by_role("button", name="Call this one").click()
+    page.get_by_role("button", name="Use the id").click()
     expect(page.get_by_label("Campaign id")).to_have_value(f"{name}-2")
     expect(refused).to_have_count(0)
     page.once("dialog", lambda asked: asked.accept())
@@ -657,7 +657,7 @@ def test_a_campaign_is_cancelled_only_after_a_question(page: Page, stack: Stack)
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{name}-2")
 
 
-def test_what_is_no_audience_or_has_no_header_is_told_on_the_page(page: Page) -> None:
+def test_unusable_audience_and_missing_header_are_reported_on_the_page(page: Page) -> None:
     page.goto("/#/new-campaign")
 
     drop(page, "x", "users.xlsx")
@@ -684,7 +684,7 @@ def test_what_is_no_audience_or_has_no_header_is_told_on_the_page(page: Page) ->
 
 
 @pytest.mark.parametrize("place", PAGES)
-def test_axe_finds_nothing(page: Page, stack: Stack, place: str) -> None:
+def test_axe_reports_no_violation(page: Page, stack: Stack, place: str) -> None:
     stack.sandbox.order(kind="result", code="8011")
     urllib3.request("POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE, retries=False, timeout=60)
     push(stack, silent=1, title="A title that is far longer than any vendor lets through, all of them")
@@ -715,7 +715,7 @@ def test_axe_finds_nothing(page: Page, stack: Stack, place: str) -> None:
     assert found == {"light": [], "dark": []}
 
 
-def test_the_page_is_dark_where_the_system_is_and_where_one_asks_for_it(page: Page) -> None:
+def test_colour_scheme_follows_the_system_and_the_button(page: Page) -> None:
     def ground() -> str:
         return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
 
@@ -737,7 +737,7 @@ def test_the_page_is_dark_where_the_system_is_and_where_one_asks_for_it(page: Pa
     assert grounds["not light"] == grounds["dark"]
 
 
-def test_nothing_is_wider_than_a_phone(page: Page, stack: Stack) -> None:
+def test_no_page_is_wider_than_a_phone(page: Page, stack: Stack) -> None:
     push(stack, title="W" * 60, content="x" * 500, targets=[f"{'t' * 80}-{number}" for number in range(10)])
     page.set_viewport_size({"width": 360, "height": 740})
     seq = stack.sandbox.inbox(limit=1)[0]["seq"]
@@ -756,7 +756,7 @@ def test_nothing_is_wider_than_a_phone(page: Page, stack: Stack) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
 
 
-def test_a_late_frame_takes_nobody_out_of_the_search(page: Page, stack: Stack) -> None:
+def test_late_animation_frame_does_not_move_the_focus_from_the_search(page: Page, stack: Stack) -> None:
     push(stack, title="First")
     push(stack, title="Second")
     page.goto("/")
@@ -773,7 +773,7 @@ def test_a_late_frame_takes_nobody_out_of_the_search(page: Page, stack: Stack) -
     expect(rows(page)).to_have_count(1)
 
 
-def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
+def test_pages_are_reachable_by_keyboard(page: Page, stack: Stack) -> None:
     push(stack, title="First")
     push(stack, title="Second")
     page.goto("/")
@@ -798,7 +798,7 @@ def test_everything_can_be_reached_by_keys(page: Page, stack: Stack) -> None:
     expect(page.get_by_label("Shortcuts", exact=True).first).to_be_visible()
 
 
-def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) -> None:
+def test_page_uses_only_the_documented_api(page: Page, stack: Stack) -> None:
     document = urllib3.request("GET", f"{stack.inbox_url}/openapi.json", timeout=60).json()
     documented = [
         (method.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
@@ -829,7 +829,7 @@ def test_the_page_uses_nothing_but_the_documented_api(page: Page, stack: Stack) 
         )
 
 
-def test_nothing_is_loaded_from_elsewhere(page: Page, stack: Stack) -> None:
+def test_page_loads_nothing_from_elsewhere(page: Page, stack: Stack) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     push(stack, iconUrls={"defaultUrl": "https://example.com/icon.png"}, uri="https://example.com/")
@@ -841,7 +841,7 @@ def test_nothing_is_loaded_from_elsewhere(page: Page, stack: Stack) -> None:
     assert all(url.startswith(stack.inbox_url) for url in asked)
 
 
-def test_json_is_sent_as_it_was_typed(page: Page, stack: Stack) -> None:
+def test_json_is_sent_as_typed(page: Page, stack: Stack) -> None:
     typed = '{"order":12345678901234567890}'
     page.goto("/#/compose")
     page.get_by_text("Other parameters").click()
@@ -858,7 +858,7 @@ def test_json_is_sent_as_it_was_typed(page: Page, stack: Stack) -> None:
     ).to_be_visible()
 
 
-def test_a_field_stays_open_while_one_writes_in_it(page: Page) -> None:
+def test_section_stays_open_while_typing(page: Page) -> None:
     page.goto("/#/compose")
     page.get_by_text("Other parameters").click()
     field = page.locator("[id='miChannelId']")
@@ -869,7 +869,7 @@ def test_a_field_stays_open_while_one_writes_in_it(page: Page) -> None:
     expect(field).to_have_value("cq")
 
 
-def test_a_schedule_says_what_it_lacks_and_what_is_wrong_with_it(page: Page) -> None:
+def test_errors_of_a_schedule_are_shown(page: Page) -> None:
     page.goto("/#/compose")
     page.locator("[id='strategyType']").select_option("1")
     group = page.get_by_role("group", name="strategyContent")

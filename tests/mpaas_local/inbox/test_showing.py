@@ -1,4 +1,4 @@
-"""How a push would look."""
+"""The view of a message in each channel."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def milliseconds(moment: datetime) -> int:
 
 
 @given(title=st.text(min_size=1, max_size=100), content=st.text(min_size=1, max_size=300))
-def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title: str, content: str) -> None:
-    found = view_of(MESSAGE | {"title": title, "content": content})
-    if not found["valid"]:  # such as an unpaired surrogate
+def test_shown_and_truncated_part_are_the_complete_text_and_the_limit_is_used(
+    title: str, content: str
+) -> None:
+    view = view_of(MESSAGE | {"title": title, "content": content})
+    if not view["valid"]:  # such as an unpaired surrogate
         return
-    for each in found["channels"]:
-        channel = LIMITS[each["name"]]
+    for channel_view in view["channels"]:
+        channel = LIMITS[channel_view["name"]]
         for field, text, limit in (("title", title, channel.title), ("content", content, channel.content)):
-            part = each[field]
+            part = channel_view[field]
             assert part["shown"] + part["cut"] == text
             if limit is not None:
                 assert text_length(part["shown"], channel.wide) <= limit
@@ -48,15 +50,15 @@ def test_what_is_shown_and_what_is_cut_are_the_whole_text_and_no_more_fits(title
                     assert text_length(part["shown"] + part["cut"][0], channel.wide) > limit
             else:
                 assert part["cut"] == ""
-        assert each["refused"] == (
-            bool(each["title"]["cut"] or each["content"]["cut"]) and not channel.truncates
-        )
+        is_too_long = bool(channel_view["title"]["cut"] or channel_view["content"]["cut"])
+        assert channel_view["refused"] == (is_too_long and not channel.truncates)
 
 
-def test_a_data_message_is_shown_at_its_vendor_alone() -> None:
-    found = view_of(MESSAGE | {"transparentMessagePayload": {"hms": {"sync": "orders"}, "fcm": {"n": 1}}})
+def test_data_message_is_shown_only_in_the_channel_of_its_vendor() -> None:
+    view = view_of(MESSAGE | {"transparentMessagePayload": {"hms": {"sync": "orders"}, "fcm": {"n": 1}}})
 
-    assert {each["name"]: each["transparent"] for each in found["channels"] if each["transparent"]} == {
+    payloads = {channel["name"]: channel["transparent"] for channel in view["channels"]}
+    assert {name: payload for name, payload in payloads.items() if payload} == {
         "hms": {"sync": "orders"},
         "fcm": {"n": 1},
     }
@@ -71,31 +73,33 @@ def test_a_data_message_is_shown_at_its_vendor_alone() -> None:
         ("miui", "字" * 60, "字" * 50),
     ],
 )
-def test_titles_are_cut_where_the_page_says(channel: str, text: str, visible: str) -> None:
-    (found,) = [each for each in view_of(MESSAGE | {"title": text})["channels"] if each["name"] == channel]
+def test_titles_are_truncated_at_the_documented_limit(channel: str, text: str, visible: str) -> None:
+    channels = view_of(MESSAGE | {"title": text})["channels"]
 
-    assert found["title"]["shown"] == visible
+    assert [view["title"]["shown"] for view in channels if view["name"] == channel] == [visible]
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "days"),
+    ("circle_type", "values", "days"),
     [(1, [], [2, 3, 4, 5]), (2, [1, 4], [2, 5]), (3, [3, 31], [3])],
 )
-def test_a_loop_goes_out_on_its_days_in_china_time(kind: int, values: list[int], days: list[int]) -> None:
+def test_loop_push_occurs_on_its_days_in_china_time(
+    circle_type: int, values: list[int], days: list[int]
+) -> None:
     content = {
         "startTime": milliseconds(MONDAY.replace(hour=0)),
         "endTime": milliseconds(MONDAY.replace(day=5, hour=0)),
-        "circleType": kind,
+        "circleType": circle_type,
         "circleValue": values,
         "time": "13:30:00",
     }
 
-    found = view_of(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
+    occurrences = view_of(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
 
-    assert found == [f"2026-03-0{day}T13:30:00+08:00" for day in days]
+    assert occurrences == [f"2026-03-0{day}T13:30:00+08:00" for day in days]
 
 
-def test_what_was_due_today_before_now_is_over() -> None:
+def test_occurrence_earlier_today_is_omitted() -> None:
     content = {
         "startTime": milliseconds(MONDAY.replace(hour=0)),
         "endTime": milliseconds(MONDAY.replace(day=3, hour=0)),
@@ -104,12 +108,12 @@ def test_what_was_due_today_before_now_is_over() -> None:
         "time": "11:00:00",
     }
 
-    found = view_of(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
+    occurrences = view_of(MESSAGE | {"strategyType": 2, "strategyContent": content}, at=MONDAY)["occurrences"]
 
-    assert found == ["2026-03-03T11:00:00+08:00"]
+    assert occurrences == ["2026-03-03T11:00:00+08:00"]
 
 
-def test_a_timed_push_goes_out_once() -> None:
+def test_timed_push_occurs_once() -> None:
     later = MONDAY + timedelta(hours=5)
     message = MESSAGE | {"strategyType": 1, "strategyContent": {"fixedTime": milliseconds(later)}}
 
@@ -117,15 +121,15 @@ def test_a_timed_push_goes_out_once() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"title": 7}, MESSAGE | {"titel": "x"}, [], "x", None])
-def test_what_is_no_message_says_why(data: Any) -> None:
-    found = view_of(data)
+def test_invalid_message_has_faults(data: Any) -> None:
+    view = view_of(data)
 
-    assert found["valid"] is False
-    assert found["faults"]
+    assert view["valid"] is False
+    assert view["faults"]
 
 
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=50), max_size=8))
-def test_any_parameters_can_be_written_as_a_message(parameters: dict[str, str]) -> None:
+def test_any_parameters_can_be_converted_to_a_message(parameters: dict[str, str]) -> None:
     message = message_of_parameters(parameters)
 
     assert isinstance(message, dict)
@@ -133,7 +137,7 @@ def test_any_parameters_can_be_written_as_a_message(parameters: dict[str, str]) 
     copies_of(message, "http://127.0.0.1:1", "http://127.0.0.1:2")
 
 
-def test_parameters_on_the_wire_become_the_message_that_they_came_from() -> None:
+def test_parameters_on_the_wire_are_converted_to_the_original_message() -> None:
     parameters = {
         "TaskName": "t",
         "Title": "Title",
