@@ -27,13 +27,13 @@ from mpaas_push.json_text import read_json
 # --- Numbers
 
 
-def facts(text: str) -> Any:
+def event_of(text: str) -> Any:
     return {"data": read_json(text, keep_digits=True)}
 
 
 @pytest.mark.parametrize("digits", ["19.90", "1e400", "1.0", "0.10000000000000000000000001"])
 def test_numbers_work_as_numbers_and_keep_their_digits_in_texts(digits: str) -> None:
-    event = facts(f'{{"n": {digits}, "list": [{digits}], "text": "{{\\"n\\": {digits}}}"}}')
+    event = event_of(f'{{"n": {digits}, "list": [{digits}], "text": "{{\\"n\\": {digits}}}"}}')
 
     assert find("to_string(data.n)", event) == digits
     assert find("to_string(data.list)", event) == f"[{digits}]"
@@ -44,13 +44,13 @@ def test_numbers_work_as_numbers_and_keep_their_digits_in_texts(digits: str) -> 
     assert find("sort(data.list) == data.list", event) is True
 
 
-def test_a_plain_value_has_plain_numbers() -> None:
-    value = plain_value(facts('[19.90, {"a": 1.0}]')["data"])
+def test_plain_value_has_plain_numbers() -> None:
+    value = plain_value(event_of('[19.90, {"a": 1.0}]')["data"])
 
     assert value == [19.9, {"a": 1.0}]
     assert type(value[0]) is type(value[1]["a"]) is float
     with pytest.raises(Inapplicable, match="a number is too large"):
-        plain_value(facts("[1e400]")["data"])
+        plain_value(event_of("[1e400]")["data"])
 
 
 # --- Functions
@@ -64,9 +64,7 @@ def test_a_plain_value_has_plain_numbers() -> None:
         ("powertools_base64_gzip", base64.b64encode(gzip.compress("标题".encode(), mtime=0)).decode()),
     ],
 )
-def test_functions_named_after_powertools_return_what_those_of_powertools_do(
-    function: str, text: str
-) -> None:
+def test_functions_named_after_powertools_return_the_same_as_in_powertools(function: str, text: str) -> None:
     options = jmespath.Options(custom_functions=PowertoolsFunctions())
     expected = jmespath.search(f"{function}(data)", {"data": text}, options)
 
@@ -77,10 +75,10 @@ def test_every_function_of_powertools_may_be_called() -> None:
     assert set(PowertoolsFunctions.FUNCTION_TABLE) == FUNCTIONS
 
 
-# --- What could make much of little
+# --- Limits
 
 
-def test_a_decompressed_text_is_bounded() -> None:
+def test_decompressed_text_is_bounded() -> None:
     small = base64.b64encode(gzip.compress(b'{"a": 1}')).decode()
     assert find("powertools_json(powertools_base64_gzip(data)).a", {"data": small}) == 1
 
@@ -95,14 +93,14 @@ def test_a_decompressed_text_is_bounded() -> None:
         tracemalloc.stop()
 
 
-def test_a_joined_text_is_bounded() -> None:
+def test_joined_text_is_bounded() -> None:
     event = {"glue": "x" * 1000, "texts": [""] * 1000}
     with pytest.raises(Inapplicable, match="the result is too large"):
         find("join(glue, texts)", event)
     assert find("join(', ', texts[:2])", event) == ", "
 
 
-def test_a_result_that_holds_itself_over_and_over_is_bounded() -> None:
+def test_result_that_contains_itself_repeatedly_is_bounded() -> None:
     doubled = " | ".join(["[@, @]"] * 40)
     with pytest.raises(Inapplicable, match="the result is too large"):
         find(f"to_string(a | {doubled})", {"a": 1})
@@ -114,11 +112,11 @@ def test_a_result_that_holds_itself_over_and_over_is_bounded() -> None:
 
 
 INFLATING = {
-    "to_string of a list that holds itself": "data" + " | to_string([@, @])" * 12,
+    "to_string of a list that contains itself": "data" + " | to_string([@, @])" * 12,
     "to_string of escaped texts": "data.text" + " | to_string([@])" * 12,
     "to_string of a long number": "to_string(data.number" + " | [@, @]" * 10 + ")",
     "to_string of long keys": "to_string(data.object" + " | [@, @]" * 10 + ")",
-    "texts in a list that holds itself": "data.text" + " | [@, @]" * 10,
+    "texts in a list that contains itself": "data.text" + " | [@, @]" * 10,
     "flatten": "data.list" + " | [@, @][]" * 24,
     "flatten of many": "data.list | [" + ", ".join("@" * 200) + "][]",
     "merge": "data.list" + " | [[*].{a: @, b: @}, @][]" * 8,
@@ -132,7 +130,7 @@ INFLATING = {
 
 
 @pytest.mark.parametrize("expression", INFLATING.values(), ids=INFLATING.keys())
-def test_no_function_makes_much_of_little(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_expression_inflates_its_event(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, value in {
         "MAX_PRODUCED": 10_000,
         "MAX_RESULT_CHARACTERS": 100_000,
@@ -166,15 +164,15 @@ expressions = st.recursive(
 
 
 @given(expressions)
-def test_what_is_found_is_what_jmespath_finds(expression: str) -> None:
+def test_value_is_the_same_as_in_jmespath(expression: str) -> None:
     event = {"a": {"b": "c"}, "l": [{"b": 1}, {"b": None}, {}]}
     with suppress(Inapplicable):
         assert find(expression, event) == jmespath.search(expression, event)
 
 
-def test_an_event_of_many_elements_is_no_inflation() -> None:
+def test_event_with_many_elements_is_within_the_limits() -> None:
     event = {"data": {"orders": [{"user": f"user-{index}", "open": True} for index in range(50_000)]}}
 
-    found = find("data.orders[?open].{id: user} | [*].to_string(id) | [[:]][]", event)
+    value = find("data.orders[?open].{id: user} | [*].to_string(id) | [[:]][]", event)
 
-    assert len(plain_value(found)) == 50_000
+    assert len(plain_value(value)) == 50_000

@@ -27,7 +27,7 @@ from mpaas_push.event_rules.expressions import check_expression, find, require
         ('!("X")', '"X"', "X"),
     ],
 )
-def test_a_field_in_place_of_a_text_is_a_fault_that_names_what_to_write(
+def test_field_in_place_of_a_text_is_refused_with_the_text_to_write(
     expression: str, written: str, text: str
 ) -> None:
     with pytest.raises(ValueError, match="is the name of a field") as error:
@@ -56,12 +56,12 @@ def test_a_field_in_place_of_a_text_is_a_fault_that_names_what_to_write(
         "region == aliyunregionid",
     ],
 )
-def test_a_field_in_its_place_is_none(expression: str) -> None:
+def test_intended_field_is_accepted(expression: str) -> None:
     assert check_expression(expression) == expression
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "reason"),
     [
         ("data.", "not a JMESPath expression: `data.`"),
         ("nope(data)", "there is no function nope"),
@@ -70,17 +70,17 @@ def test_a_field_in_its_place_is_none(expression: str) -> None:
         ("", "not a JMESPath expression"),
     ],
 )
-def test_what_is_no_expression_is_named(expression: str, told: str) -> None:
+def test_invalid_expression_is_refused_with_the_reason(expression: str, reason: str) -> None:
     with pytest.raises(ValueError, match="not a JMESPath expression") as error:
         check_expression(expression)
 
-    assert told in str(error.value)
+    assert reason in str(error.value)
     assert len(str(error.value)) < 500
 
 
 @pytest.mark.filterwarnings("ignore:deprecated string literal syntax:PendingDeprecationWarning")
 @given(st.text(alphabet="ab.[]{}()'\"`|&?*!=<>,:@0-9 \\", max_size=30) | st.text())
-def test_no_text_brings_the_check_down(text: str) -> None:
+def test_no_text_crashes_the_check(text: str) -> None:
     try:
         check_expression(text)
     except ValueError:
@@ -94,7 +94,7 @@ EVENT = {"id": "1", "data": {"order": {"x": 1}, "none": None, "items": [], "list
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "reason"),
     [
         ("data.order.id", ""),
         ("data.none", ""),
@@ -107,21 +107,21 @@ EVENT = {"id": "1", "data": {"order": {"x": 1}, "none": None, "items": [], "list
         ("not_null(data.a, data.none)", ": it has no `data.a`"),
     ],
 )
-def test_what_must_be_something_and_is_nothing_names_the_fields_that_the_event_lacks(
-    expression: str, told: str
+def test_error_about_an_absent_value_names_the_fields_that_the_event_lacks(
+    expression: str, reason: str
 ) -> None:
     assert find(expression, EVENT) is None
     with pytest.raises(Inapplicable) as error:
         require(expression, EVENT)
 
     assert str(error.value) == (
-        f"`{expression}` is not in the event{told}; `{expression} || 'text'` sets a default"
+        f"`{expression}` is not in the event{reason}; `{expression} || 'text'` sets a default"
     )
     assert require(f"{expression} || 'text'", EVENT) == "text"
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "reason"),
     [
         ("length(data.lines)", "it has no `data.lines`"),
         ("join(data.glue, data.lines)", "it has no `data.glue` and no `data.lines`"),
@@ -129,14 +129,14 @@ def test_what_must_be_something_and_is_nothing_names_the_fields_that_the_event_l
         ("powertools_json('{')", "UnreadableJson"),
     ],
 )
-def test_what_cannot_be_applied_says_what_is_missing(expression: str, told: str) -> None:
+def test_inapplicable_expression_is_reported_with_the_cause(expression: str, reason: str) -> None:
     with pytest.raises(Inapplicable) as error:
         find(expression, EVENT)
 
-    assert str(error.value) == f"`{expression}` cannot be applied to this event: {told}"
+    assert str(error.value) == f"`{expression}` cannot be applied to this event: {reason}"
 
 
-def test_no_expression_makes_a_text_long() -> None:
+def test_error_text_is_short_for_every_expression() -> None:
     expression = "data.shop" + ".name" * 10_000
     for apply in (find, require):
         with pytest.raises(Inapplicable) as error:
@@ -144,7 +144,7 @@ def test_no_expression_makes_a_text_long() -> None:
         assert len(str(error.value)) < 500
 
 
-# --- A negation of what is missing
+# --- Missing fields
 
 ORDER = {
     "source": "shop",
@@ -195,9 +195,7 @@ ORDER = {
         ("map(&(stauts != 'CANCELLED'), data.orders)", "stauts"),
     ],
 )
-def test_a_negation_of_a_field_that_the_event_lacks_is_an_error_that_names_it(
-    expression: str, field: str
-) -> None:
+def test_negation_of_a_missing_field_is_an_error_that_names_it(expression: str, field: str) -> None:
     check_expression(expression)
     with pytest.raises(Inapplicable) as error:
         find(expression, ORDER)
@@ -209,7 +207,7 @@ def test_a_negation_of_a_field_that_the_event_lacks_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize(
-    ("expression", "found"),
+    ("expression", "value"),
     [
         ("data.status != 'CANCELLED'", False),
         ("!(data.status == 'SHIPPED')", True),
@@ -237,10 +235,8 @@ def test_a_negation_of_a_field_that_the_event_lacks_is_an_error_that_names_it(
         ("data.orders[2] != 'CANCELLED'", True),
     ],
 )
-def test_a_negation_holds_as_ever_where_the_field_is_there_or_a_missing_one_has_a_meaning(
-    expression: str, found: object
-) -> None:
-    assert find(expression, ORDER) == found
+def test_negation_holds_as_usual_if_the_field_exists_or_has_a_default(expression: str, value: object) -> None:
+    assert find(expression, ORDER) == value
 
 
 @pytest.mark.parametrize(
@@ -268,7 +264,9 @@ def test_a_negation_holds_as_ever_where_the_field_is_there_or_a_missing_one_has_
         ("to_array(data.stauts)", "data.stauts"),
     ],
 )
-def test_what_holds_because_a_field_is_missing_is_an_error_in_any_form(expression: str, field: str) -> None:
+def test_condition_that_holds_because_a_field_is_missing_is_an_error_in_every_form(
+    expression: str, field: str
+) -> None:
     check_expression(expression)
     with pytest.raises(Inapplicable) as error:
         find(expression, ORDER)
@@ -278,7 +276,7 @@ def test_what_holds_because_a_field_is_missing_is_an_error_in_any_form(expressio
 
 
 @pytest.mark.parametrize(
-    ("expression", "found"),
+    ("expression", "value"),
     [
         ("data.orders[?status == 'CANCELLED'].id", [1]),
         ("length(data.orders[?status == 'CANCELLED']) >= `1`", True),
@@ -297,11 +295,11 @@ def test_what_holds_because_a_field_is_missing_is_an_error_in_any_form(expressio
         ("length(data.lines || `[]`) < `1`", True),
     ],
 )
-def test_what_holds_whatever_a_missing_field_may_be_is_found(expression: str, found: object) -> None:
-    assert find(expression, ORDER) == found
+def test_value_that_does_not_depend_on_a_missing_field_is_returned(expression: str, value: object) -> None:
+    assert find(expression, ORDER) == value
 
 
-def test_no_text_is_made_of_a_missing_field() -> None:
+def test_missing_field_never_becomes_text() -> None:
     with pytest.raises(Inapplicable, match="it has no `data.stauts`"):
         require("to_string(data.stauts)", ORDER)
     assert require("data.stauts == 'OPEN'", ORDER) is False
@@ -349,22 +347,22 @@ def _conditions(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 def test_no_condition_holds_because_a_field_is_missing(
     condition: str, event: dict[str, Any], items: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    """What holds for an event without some fields holds also if it had them, whatever their values."""
+    """A condition that holds without some fields also holds with them, for all their values."""
     event = {**event, "items": items}
     with suppress(Inapplicable):
-        if not _is_held(find(condition, event)):
+        if not _holds(find(condition, event)):
             return
-        whole = {name: event.get(name, data.draw(st.sampled_from(VALUES))) for name in ("a", "b")}
-        whole["items"] = [
+        complete = {name: event.get(name, data.draw(st.sampled_from(VALUES))) for name in ("a", "b")}
+        complete["items"] = [
             {"s": data.draw(st.sampled_from(VALUES)), "n": data.draw(st.integers(0, 2)), **item}
             for item in items
         ]
         try:
-            found = jmespath.search(condition, whole)
+            value = jmespath.search(condition, complete)
         except (ValueError, TypeError):
-            return  # of a wrong type: that is an error of its own
-        assert _is_held(found)
+            return  # a value of the wrong type is another error
+        assert _holds(value)
 
 
-def _is_held(value: Any) -> bool:
+def _holds(value: Any) -> bool:
     return value is not None and value is not False and value not in ("", [], {})

@@ -49,28 +49,28 @@ def event(**changes: Any) -> CloudEvent:
     return CloudEvent.model_validate(attributes | {"data": {"name": "Ann", "user": "u1"}} | changes)
 
 
-def applied(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushTask:
+def task_of(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushTask:
     (task,) = tasks_of_event(event_ or event(), read(tmp_path, rule), SETTINGS)
     return task
 
 
-def filled(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushMessage:
-    message = applied(tmp_path, rule, event_).message
+def message_of(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> PushMessage:
+    message = task_of(tmp_path, rule, event_).message
     assert isinstance(message, PushMessage), message
     return message
 
 
 def faults(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = None) -> str:
-    message = applied(tmp_path, rule, event_).message
+    message = task_of(tmp_path, rule, event_).message
     assert isinstance(message, InvalidMessage)
     return str(message)
 
 
-# --- Which events
+# --- Matching
 
 
 @pytest.mark.parametrize(
-    ("match", "wanted"),
+    ("match", "matches"),
     [
         ({"source": "s"}, True),
         ({"source": "other"}, False),
@@ -93,15 +93,15 @@ def faults(tmp_path: Path, rule: dict[str, Any], event_: CloudEvent | None = Non
         ({"where": "powertools_json(data.text).a == `1`"}, True),
     ],
 )
-def test_a_rule_wants_what_all_of_its_conditions_fit(
-    tmp_path: Path, match: dict[str, Any], wanted: bool
+def test_rule_matches_an_event_if_all_conditions_hold(
+    tmp_path: Path, match: dict[str, Any], matches: bool
 ) -> None:
     data = {"total": 15, "vip": False, "zero": 0, "empty": [], "name": "n", "user": "u", "text": '{"a": 1}'}
-    happened = event(
+    source_event = event(
         type="oss:ObjectCreated:PutObject", subject="b/a[1]?.pdf", region="cn-hangzhou", data=data
     )
 
-    assert bool(tasks_of_event(happened, read(tmp_path, rule(match)), SETTINGS)) is wanted
+    assert bool(tasks_of_event(source_event, read(tmp_path, rule(match)), SETTINGS)) is matches
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_rule_wants_what_all_of_its_conditions_fit(
         ("data | (status != CANCELLED)", "CANCELLED"),
     ],
 )
-def test_a_condition_that_negates_a_missing_field_sends_nothing_and_names_the_field(
+def test_condition_that_negates_a_missing_field_sends_nothing_and_names_the_field(
     tmp_path: Path, where: str, field: str
 ) -> None:
     cancelled = event(data={"status": "CANCELLED", "user": "u"})
@@ -129,18 +129,18 @@ def test_a_condition_that_negates_a_missing_field_sends_nothing_and_names_the_fi
     )
 
 
-def test_an_element_without_the_field_by_which_targets_are_filtered_is_named(tmp_path: Path) -> None:
+def test_missing_field_in_a_filter_of_targets_is_named(tmp_path: Path) -> None:
     orders = [{"stauts": "CANCELLED", "user": "u"}]
     template = rule(targets="${data.orders[?status != 'CANCELLED'].user}")
 
     assert "it has no `status`" in faults(tmp_path, template, event(data={"orders": orders}))
 
 
-def test_an_event_without_subject_fits_no_pattern_of_subjects(tmp_path: Path) -> None:
+def test_event_without_subject_matches_no_subject_pattern(tmp_path: Path) -> None:
     assert tasks_of_event(event(), read(tmp_path, rule({"subject": "*"})), SETTINGS) == []
 
 
-def test_several_rules_may_want_an_event_and_get_message_ids_of_their_own(tmp_path: Path) -> None:
+def test_several_rules_that_match_an_event_have_different_message_ids(tmp_path: Path) -> None:
     rules = read(tmp_path, {**rule(), "name": "one"}, {**rule(), "name": "two"})
 
     tasks = tasks_of_event(event(), rules, SETTINGS)
@@ -148,7 +148,7 @@ def test_several_rules_may_want_an_event_and_get_message_ids_of_their_own(tmp_pa
     assert [task.scope for task in tasks] == ["ce|s|t||1:one", "ce|s|t||1:two"]
 
 
-def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+def test_failing_rule_does_not_affect_the_others(tmp_path: Path) -> None:
     bad = {**rule(title="${data.nothing}"), "name": "bad"}
     worse = {**rule({"where": "contains(data.user, `1`) && length(id, id)"}), "name": "worse"}
     rules = read(tmp_path, bad, worse, {**rule(), "name": "good"})
@@ -160,7 +160,7 @@ def test_a_rule_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
     assert isinstance(third, PushMessage)
 
 
-def test_an_element_that_is_no_event_stands_for_itself() -> None:
+def test_unreadable_element_becomes_one_invalid_task() -> None:
     (task,) = tasks_of_event(UnreadableElement("no event", {"a": 1}), (), SETTINGS)
 
     assert str(task.message) == "no event"
@@ -170,7 +170,7 @@ def test_an_element_that_is_no_event_stands_for_itself() -> None:
 # --- The message
 
 
-def test_placeholders_are_filled_in_texts_keys_and_depths(tmp_path: Path) -> None:
+def test_placeholders_are_filled_in_texts_keys_and_nested_values(tmp_path: Path) -> None:
     template = rule(
         content="${id}: ${data.name}, ${data.name}",
         extendedParams={"${data.name}": "${source}", "n": "${data.n}"},
@@ -178,17 +178,17 @@ def test_placeholders_are_filled_in_texts_keys_and_depths(tmp_path: Path) -> Non
     )
     del template["message"]["targets"]
 
-    message = filled(tmp_path, template, event(data={"name": "Ann", "user": "u1", "n": "7"}))
+    message = message_of(tmp_path, template, event(data={"name": "Ann", "user": "u1", "n": "7"}))
 
     assert message.content == "1: Ann, Ann"
     assert message.extended_params == {"Ann": "s", "n": "7"}
     assert message.target_msgkey == {"u1": "m-1"}
 
 
-def test_a_field_that_is_one_placeholder_takes_the_value_as_it_is(tmp_path: Path) -> None:
+def test_field_of_one_placeholder_gets_the_value_unchanged(tmp_path: Path) -> None:
     template = rule(expiredSeconds="${data.ttl}", extendedParams="${data.more}", title="${data.name}")
 
-    message = filled(
+    message = message_of(
         tmp_path, template, event(data={"ttl": 90, "more": {"a": "b"}, "name": "Ann", "user": "u"})
     )
 
@@ -209,11 +209,11 @@ def test_a_field_that_is_one_placeholder_takes_the_value_as_it_is(tmp_path: Path
 def test_targets_may_be_one_or_a_list(
     tmp_path: Path, targets: Any, data: Any, expected: tuple[str, ...]
 ) -> None:
-    assert filled(tmp_path, rule(title="t", targets=targets), event(data=data)).targets == expected
+    assert message_of(tmp_path, rule(title="t", targets=targets), event(data=data)).targets == expected
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "reason"),
     [
         ("${data.nothing}", "`data.nothing` is not in the event; `data.nothing || 'text'`"),
         (
@@ -235,22 +235,22 @@ def test_targets_may_be_one_or_a_list(
         ("${data.number}", "must be text, not a number"),
     ],
 )
-def test_what_has_no_place_in_the_message_is_named(tmp_path: Path, template: str, told: str) -> None:
-    happened = event(data={"user": "u", "list": [1], "object": {"a": 1}, "number": 5})
+def test_value_that_the_message_cannot_hold_is_named(tmp_path: Path, template: str, reason: str) -> None:
+    source_event = event(data={"user": "u", "list": [1], "object": {"a": 1}, "number": 5})
 
-    text = faults(tmp_path, rule(title=template), happened)
+    text = faults(tmp_path, rule(title=template), source_event)
 
     assert text.startswith("r.title: ")
-    assert told in text
+    assert reason in text
 
 
 @pytest.mark.parametrize(
     "targets", ["${sum(data.long)}", ["boss", "${sum(data.long)}"], "${[sum(data.long)]}"]
 )
-def test_a_number_that_is_too_long_to_be_written_is_no_target(tmp_path: Path, targets: Any) -> None:
-    happened = event(data={"long": [10**4299 * 9, 10**4299 * 9]})
+def test_number_that_is_too_long_to_be_written_is_not_a_target(tmp_path: Path, targets: Any) -> None:
+    source_event = event(data={"long": [10**4299 * 9, 10**4299 * 9]})
 
-    text = faults(tmp_path, rule(title="t", targets=targets), happened)
+    text = faults(tmp_path, rule(title="t", targets=targets), source_event)
 
     assert text.startswith("r.targets")
     assert "must be text, not a number" in text
@@ -265,40 +265,40 @@ def received(data: str) -> CloudEvent:
 @pytest.mark.parametrize(
     "digits", ["19.90", "1000000.00", "1e400", "0.1", "7", "1.0E+2", "12345678901234567890.10"]
 )
-def test_money_keeps_the_digits_of_the_event(tmp_path: Path, digits: str) -> None:
-    happened = received(f'{{"user": "u", "price": {digits}, "list": [{digits}]}}')
+def test_amount_of_money_keeps_the_digits_of_the_event(tmp_path: Path, digits: str) -> None:
+    source_event = received(f'{{"user": "u", "price": {digits}, "list": [{digits}]}}')
     template = rule(
         {"source": "s", "where": "data.price > `0`"},
         title="${data.price} EUR",
         content="${to_string(data.list[0])}",
     )
 
-    message = filled(tmp_path, template, happened)
+    message = message_of(tmp_path, template, source_event)
 
     assert (message.title, message.content) == (f"{digits} EUR", digits)
-    assert f'"price":{digits},' in applied(tmp_path, template, happened).original
+    assert f'"price":{digits},' in task_of(tmp_path, template, source_event).original
 
 
-def test_a_field_that_is_a_number_gets_a_plain_one(tmp_path: Path) -> None:
-    happened = received('{"user": "u", "ttl": 90, "more": {"a": 1.50}}')
+def test_numeric_field_gets_a_plain_number(tmp_path: Path) -> None:
+    source_event = received('{"user": "u", "ttl": 90, "more": {"a": 1.50}}')
     template = rule(title="t", expiredSeconds="${data.ttl}", extendedParams="${data.more}")
 
-    task = applied(tmp_path, template, happened)
+    task = task_of(tmp_path, template, source_event)
 
     assert isinstance(task.message, PushMessage)
     assert task.message.expired_seconds == 90
     assert json.loads(json.dumps(task.payload))["extendedParams"] == {"a": 1.5}
 
 
-def test_a_number_that_no_field_can_hold_is_a_fault(tmp_path: Path) -> None:
-    happened = received('{"user": "u", "ttl": 1e400}')
+def test_number_that_no_field_can_hold_is_a_fault(tmp_path: Path) -> None:
+    source_event = received('{"user": "u", "ttl": 1e400}')
 
     assert "r.expiredSeconds: a number is too large" in faults(
-        tmp_path, rule(title="t", expiredSeconds="${data.ttl}"), happened
+        tmp_path, rule(title="t", expiredSeconds="${data.ttl}"), source_event
     )
 
 
-def test_targets_that_become_the_same_are_a_fault_and_none_is_lost(tmp_path: Path) -> None:
+def test_targets_that_become_equal_are_a_fault_so_that_none_is_lost(tmp_path: Path) -> None:
     template = rule(title="t", targetMsgkey={"${data.a}": "m1", "${data.b}": "m2"})
     del template["message"]["targets"]
 
@@ -308,51 +308,51 @@ def test_targets_that_become_the_same_are_a_fault_and_none_is_lost(tmp_path: Pat
     assert "user-4711" not in text
 
 
-def test_all_faults_of_a_message_are_named_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_message_are_reported_at_once(tmp_path: Path) -> None:
     text = faults(tmp_path, rule(title="${data.a}", content="${data.b}"), event(data={"user": "u"}))
 
     assert "r.title" in text
     assert "r.content" in text
 
 
-def test_the_text_of_a_placeholder_itself_can_be_written(tmp_path: Path) -> None:
-    assert filled(tmp_path, rule(title="$${x} costs $5")).title == "${x} costs $5"
+def test_placeholder_can_be_escaped(tmp_path: Path) -> None:
+    assert message_of(tmp_path, rule(title="$${x} costs $5")).title == "${x} costs $5"
 
 
-def test_a_default_stands_for_what_is_missing(tmp_path: Path) -> None:
-    assert filled(tmp_path, rule(title="Hello ${data.nothing || 'you'}")).title == "Hello you"
+def test_default_replaces_a_missing_value(tmp_path: Path) -> None:
+    assert message_of(tmp_path, rule(title="Hello ${data.nothing || 'you'}")).title == "Hello you"
 
 
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-        lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(), below, max_size=4),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     )
 )
-def test_no_event_is_too_strange(data: Any) -> None:
+def test_no_event_raises(data: Any) -> None:
     rules = read_rules(PROJECT / "functions" / "event_push" / "rules.yaml", SETTINGS)
     for source, kind in (("shop.orders", "order:Shipped"), ("acs.ecs", "ecs:CloudMonitor:x")):
         for shape in (data, {"order": data}, {"order": {"id": data, "customer": data}}, {"level": data}):
-            happened = event(source=source, type=kind, data=shape)
-            assert isinstance(tasks_of_event(happened, rules, SETTINGS), list)
+            source_event = event(source=source, type=kind, data=shape)
+            assert isinstance(tasks_of_event(source_event, rules, SETTINGS), list)
 
 
 # --- The file
 
 
-def test_rules_are_read_in_their_order() -> None:
+def test_rules_keep_their_order() -> None:
     rules = read_rules(PROJECT / "functions" / "event_push" / "rules.yaml", Settings())
 
-    assert [each.name for each in rules] == ["order-shipped", "statement-ready", "alert"]
+    assert [rule.name for rule in rules] == ["order-shipped", "statement-ready", "alert"]
 
 
-def test_the_rule_in_the_documentation_does_what_is_said(tmp_path: Path) -> None:
+def test_documented_rule_works_as_described(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "events.md").read_text("utf-8")
     (documented,) = read(tmp_path, text=page.partition("```yaml\n")[2].partition("```")[0])
     data = {"order": {"id": 4711, "notify": True, "customers": [{"id": "u1"}, {"id": 2}]}}
-    happened = event(source="shop.orders", type="order:Shipped", data=data)
+    source_event = event(source="shop.orders", type="order:Shipped", data=data)
 
-    (task,) = tasks_of_event(happened, [documented], SETTINGS)
+    (task,) = tasks_of_event(source_event, [documented], SETTINGS)
 
     assert isinstance(task.message, PushMessage)
     assert (task.message.title, task.message.targets) == ("Order 4711 is on its way", ("u1", "2"))
@@ -365,7 +365,7 @@ def test_the_rule_in_the_documentation_does_what_is_said(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reason"),
     [
         ({"name": "Not good"}, "rules.0.name"),
         ({"match": {}}, "rules.0.match: must name at least one of source, type, subject and where"),
@@ -397,17 +397,17 @@ def test_the_rule_in_the_documentation_does_what_is_said(tmp_path: Path) -> None
         ({"message": MESSAGE | {"extendedParams": {"a": "${data.}"}}}, "rules.0.message.extendedParams.a"),
     ],
 )
-def test_what_is_wrong_in_a_rule_is_named_when_it_is_read(
-    tmp_path: Path, changes: dict[str, Any], told: str
+def test_fault_of_a_rule_is_reported_when_the_file_is_read(
+    tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(BadRules) as error:
         read(tmp_path, rule() | changes)
 
-    assert told in str(error.value)
+    assert reason in str(error.value)
     assert str(error.value).startswith("rules.yaml: ")
 
 
-def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(BadRules) as error:
         read(tmp_path, rule(titel="x", deliveryType=9), {**rule(), "match": {}})
 
@@ -418,7 +418,7 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
         ("", "rules.yaml"),
         ("rules: []", "rules"),
@@ -432,11 +432,11 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_none_says_why(tmp_path: Path, text: str, told: str) -> None:
+def test_invalid_file_is_refused_with_the_reason(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(BadRules) as error:
         read(tmp_path, text=text)
 
-    assert told in str(error.value)
+    assert reason in str(error.value)
 
 
 RULES = """
@@ -496,11 +496,11 @@ def test_no_file_of_rules_raises_anything_but_bad_rules(
 
 @pytest.mark.parametrize("part", ["${a}", "$${", "{", "&a [*a] ", "data.a || ", "!", "[[@,@],@] | "])
 @pytest.mark.parametrize("field", ["title", "where"])
-def test_a_file_of_rules_costs_as_much_as_it_is_long(tmp_path: Path, field: str, part: str) -> None:
+def test_cost_of_reading_a_file_of_rules_is_linear(tmp_path: Path, field: str, part: str) -> None:
     def reading(size: int) -> Callable[[], object]:
         file, text = tmp_path / f"{size}.yaml", part * (size // len(part))
-        whole = rule(title=text) if field == "title" else rule({"where": text})
-        file.write_text(json.dumps({"rules": [whole]}), "utf-8")
+        long_rule = rule(title=text) if field == "title" else rule({"where": text})
+        file.write_text(json.dumps({"rules": [long_rule]}), "utf-8")
         return lambda: read_rules(file, SETTINGS)
 
     assert peak_bytes(reading(9000), limit := 60 * 9000) <= limit
@@ -508,7 +508,7 @@ def test_a_file_of_rules_costs_as_much_as_it_is_long(tmp_path: Path, field: str,
 
 
 @pytest.mark.parametrize("text", ["007", "22:22", "1_000", "2026-01-01"])
-def test_what_is_no_number_in_yaml_1_2_is_the_text_that_was_written(tmp_path: Path, text: str) -> None:
+def test_value_that_is_not_a_number_in_yaml_1_2_is_text(tmp_path: Path, text: str) -> None:
     (read_rule,) = read(tmp_path, text=RULES.replace("TITLE", text).replace("SECONDS", "60"))
     assert read_rule.message["title"] == text
 
@@ -517,7 +517,7 @@ def test_what_is_no_number_in_yaml_1_2_is_the_text_that_was_written(tmp_path: Pa
 
 
 @pytest.mark.parametrize("word", ["yes", "No", "on", "OFF"])
-def test_a_word_that_may_be_a_flag_is_a_fault_that_names_what_to_write(tmp_path: Path, word: str) -> None:
+def test_word_that_may_be_a_boolean_is_refused_with_the_text_to_write(tmp_path: Path, word: str) -> None:
     with pytest.raises(BadRules) as error:
         read(tmp_path, text=RULES.replace("TITLE", word).replace("SECONDS", "60"))
     assert f"`{word}` is text here but a boolean in YAML 1.1: write '{word}', true or false" in str(
@@ -529,21 +529,21 @@ def test_a_word_that_may_be_a_flag_is_a_fault_that_names_what_to_write(tmp_path:
     assert read_rule.message["title"] == word
 
 
-def test_aliases_that_stand_for_a_billion_values_are_refused(tmp_path: Path) -> None:
+def test_aliases_that_expand_to_a_billion_values_are_refused(tmp_path: Path) -> None:
     laughter = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
     with pytest.raises(BadRules, match="aliases expand to too many values"):
         read(tmp_path, text=laughter)
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(BadRules, match="rules.yaml: cannot be read"):
         read_rules(tmp_path / "rules.yaml", SETTINGS)
 
 
-# --- Compiled
+# --- Compiled rules
 
 
-def test_compiled_rules_are_the_same_rules(tmp_path: Path) -> None:
+def test_compiled_rules_equal_the_checked_ones(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_bytes((PROJECT / "functions" / "event_push" / "rules.yaml").read_bytes())
     checked = read_rules(path, SETTINGS)
@@ -555,27 +555,27 @@ def test_compiled_rules_are_the_same_rules(tmp_path: Path) -> None:
         read_rules(path, SETTINGS)
 
 
-def test_compiled_rules_are_read_without_being_checked_again(tmp_path: Path) -> None:
+def test_compiled_rules_are_not_checked_again(tmp_path: Path) -> None:
     read(tmp_path, rule())
     path = tmp_path / "rules.yaml"
     compile_rules(path, SETTINGS)
     compiled = tmp_path / "__pycache__" / "rules.yaml.json"
     compiled.write_text(compiled.read_text().replace('"name": "r"', '"name": "compiled"'))
 
-    assert [each.name for each in read_rules(path, SETTINGS)] == ["compiled"]
+    assert [rule.name for rule in read_rules(path, SETTINGS)] == ["compiled"]
 
 
-def test_a_file_that_was_edited_after_it_was_compiled_counts_as_written(tmp_path: Path) -> None:
+def test_file_that_was_edited_after_compilation_is_read_itself(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     read(tmp_path, rule())
     compile_rules(path, SETTINGS)
 
-    assert [each.name for each in read(tmp_path, rule() | {"name": "edited"})] == ["edited"]
+    assert [edited.name for edited in read(tmp_path, rule() | {"name": "edited"})] == ["edited"]
     with pytest.raises(BadRules, match=r"rules.0.name"):
         read(tmp_path, rule() | {"name": "NOT A NAME"})
 
 
-def test_wrong_rules_are_not_compiled(tmp_path: Path) -> None:
+def test_invalid_rules_are_not_compiled(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump({"rules": [rule(titel="misspelt")]}))
 
@@ -584,10 +584,10 @@ def test_wrong_rules_are_not_compiled(tmp_path: Path) -> None:
     assert not (tmp_path / "__pycache__").exists()
 
 
-def test_a_dead_letter_quotes_the_event_as_it_came(tmp_path: Path) -> None:
-    happened = event(aliyunregionid="cn-hangzhou")
+def test_original_of_a_task_is_the_event_as_delivered(tmp_path: Path) -> None:
+    source_event = event(aliyunregionid="cn-hangzhou")
 
-    assert json.loads(applied(tmp_path, rule(), happened).original) == {
+    assert json.loads(task_of(tmp_path, rule(), source_event).original) == {
         "id": "1",
         "source": "s",
         "type": "t",
@@ -597,14 +597,14 @@ def test_a_dead_letter_quotes_the_event_as_it_came(tmp_path: Path) -> None:
     }
 
 
-# --- Events that come again
+# --- Redelivered events
 
 
-def test_a_push_whose_time_has_passed_since_its_event_is_a_message_that_is_too_late(tmp_path: Path) -> None:
+def test_timed_push_whose_time_passed_since_its_event_is_too_late(tmp_path: Path) -> None:
     timed = rule(strategyType=1, strategyContent={"fixedTime": "${data.at}"})
     data = {"name": "Ann", "user": "u1", "at": 1_764_300_000_000}
 
-    task = applied(tmp_path, timed, event(data=data, time="2025-11-28T03:00:00Z"))
+    task = task_of(tmp_path, timed, event(data=data, time="2025-11-28T03:00:00Z"))
     assert isinstance(task.message, PushMessage)
     assert [fault.field for fault in task.too_late] == ["strategyContent.fixedTime"]
     assert "fixedTime" in faults(tmp_path, timed, event(data=data, time="2025-11-28T04:00:00Z"))

@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from mpaas_push.triggers.http import HttpResolver, Response
 
 
-def test_a_request_leaves_the_class_of_all_resolvers_alone() -> None:
+def test_request_does_not_change_the_base_class_of_resolvers() -> None:
     app, other = HttpResolver(), HttpResolver()
 
     @app.get("/hello")
@@ -17,10 +17,10 @@ def test_a_request_leaves_the_class_of_all_resolvers_alone() -> None:
 
     before = dict(vars(BaseRouter))
     http = {"method": "GET", "path": "/hello"}
-    answer = json.loads(
+    response = json.loads(
         app.handle(json.dumps({"requestContext": {"http": http}}).encode(), SimpleNamespace())
     )
 
-    assert answer["body"] == "/hello"
+    assert response["body"] == "/hello"
     assert vars(BaseRouter) == before
     assert getattr(other, "current_event", None) is None

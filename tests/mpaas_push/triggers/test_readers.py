@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 SAMPLES = {path.name: path.read_bytes() for path in sorted(PAYLOADS.iterdir())}
-# The longest beginning of a file's name that stands here names its reader.
+# Readers by the beginning of a file's name; the longest match counts.
 READERS: dict[str, Callable[[bytes], Any]] = {
     "timer": timer.tick_of,
     "mns-topic": mns_topic.records_of,
@@ -129,30 +129,32 @@ def wire(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def of_name(table: dict[str, Any], name: str) -> Any:
-    fitting = [start for start in table if name.startswith(start)]
-    assert fitting, f"no reader and no expectation for {name}"
-    return table[max(fitting, key=len)]
+def by_name(table: dict[str, Any], name: str) -> Any:
+    matches = [start for start in table if name.startswith(start)]
+    assert matches, f"no reader and no expectation for {name}"
+    return table[max(matches, key=len)]
 
 
-def item(event: Any, read: Callable[[bytes], list[Any]] = eventstream.records_of) -> QueueRecord:
-    (reading,) = read(event if isinstance(event, bytes) else wire(event))
-    assert isinstance(reading, QueueRecord), reading
-    return reading
+def only_record(event: Any, read: Callable[[bytes], list[Any]] = eventstream.records_of) -> QueueRecord:
+    (record,) = read(event if isinstance(event, bytes) else wire(event))
+    assert isinstance(record, QueueRecord), record
+    return record
 
 
-def refused(event: Any, read: Callable[[bytes], list[Any]] = eventstream.records_of) -> UnreadableElement:
-    (reading,) = read(event if isinstance(event, bytes) else wire(event))
-    assert isinstance(reading, UnreadableElement), reading
-    return reading
+def only_unreadable(
+    event: Any, read: Callable[[bytes], list[Any]] = eventstream.records_of
+) -> UnreadableElement:
+    (record,) = read(event if isinstance(event, bytes) else wire(event))
+    assert isinstance(record, UnreadableElement), record
+    return record
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("destination")])
 def test_every_documented_sample_is_read_by_the_reader_of_its_trigger(name: str) -> None:
-    read = of_name(READERS, name)(SAMPLES[name])
+    read = by_name(READERS, name)(SAMPLES[name])
     if isinstance(read, list):
         (read,) = read
-    scope, content = of_name(EXPECTED, name)
+    scope, content = by_name(EXPECTED, name)
     assert not isinstance(read, Exception), read
     assert read.scope.startswith(scope)
     assert len(read.scope) == len(scope) + (64 if scope.endswith("sha256:") else 0)
@@ -163,68 +165,69 @@ def test_every_documented_sample_is_read_by_the_reader_of_its_trigger(name: str)
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLES if name.startswith(("oss", "ecs", "sls", "cdn"))])
-def test_the_entry_for_event_functions_reads_every_event_alone_and_in_an_array(name: str) -> None:
+def test_event_functions_read_every_event_alone_and_in_an_array(name: str) -> None:
     (alone,) = cloudevent.events_of(SAMPLES[name])
     assert isinstance(alone, CloudEvent)
-    assert [alone] == [*of_name(READERS | {"ecs": cloudevent.events_of}, name)(SAMPLES[name])]
+    assert [alone] == [*by_name(READERS | {"ecs": cloudevent.events_of}, name)(SAMPLES[name])]
     event = sample(name)
     assert cloudevent.events_of(wire([event, json.dumps(event)])) == [alone, alone]
 
 
 @pytest.mark.parametrize("source", ["mns", "kafka", "rabbitmq", "rocketmq"])
-def test_a_message_has_the_same_scope_and_body_in_every_shape(source: str) -> None:
+def test_message_has_the_same_scope_and_body_in_every_shape(source: str) -> None:
     for shapes in (("cloudevents", "strings", "bare"), ("rawdata", "bare-rawdata")):
-        read = [item(SAMPLES[f"eventstream-{source}-{shape}.json"]) for shape in shapes]
+        read = [only_record(SAMPLES[f"eventstream-{source}-{shape}.json"]) for shape in shapes]
         assert all(other == read[0] for other in read)
     data = sample(f"eventstream-{source}-rawdata.json")
-    assert item([json.dumps(data[0])]) == read[0]
+    assert only_record([json.dumps(data[0])]) == read[0]
 
 
-def test_a_topic_message_in_json_has_the_same_scope_with_and_without_attributes() -> None:
+def test_topic_message_in_json_form_has_the_same_scope_with_and_without_attributes() -> None:
     plain, rich = (
-        item(SAMPLES[f"mns-topic-json{rest}.json"], mns_topic.records_of) for rest in ("", "-attributes")
+        only_record(SAMPLES[f"mns-topic-json{rest}.json"], mns_topic.records_of)
+        for rest in ("", "-attributes")
     )
     assert plain == rich
 
 
-def test_a_topic_message_in_a_stream_is_the_body_whatever_json_it_is() -> None:
+def test_topic_message_in_stream_form_is_the_body_even_if_it_is_json() -> None:
     for body in ('{"title": "a"}', '{"body": "x"}', "[1]", '{"title": 1, "title": 2}', "héllo"):
-        read = item(body.encode(), mns_topic.records_of)
+        read = only_record(body.encode(), mns_topic.records_of)
         assert (read.body, read.original, read.scope) == (body, body, f"mns-stream|{digest(body)}")
 
 
-def test_a_rocketmq_message_without_unique_key_keeps_its_scope_when_offsets_move_on() -> None:
+def test_rocketmq_message_without_unique_key_keeps_its_scope_when_offsets_change() -> None:
     first = sample("eventstream-rocketmq-no-uniq-key.json")
     again = sample("eventstream-rocketmq-no-uniq-key.json")
     again[0]["systemProperties"].update(MAX_OFFSET="99", CONSUME_START_TIME=1, RECONSUME_TIMES="1")
-    assert item(first).scope == item(again).scope
+    assert only_record(first).scope == only_record(again).scope
     again[0]["body"] = "other"
-    assert item(first).scope != item(again).scope
+    assert only_record(first).scope != only_record(again).scope
     del again[0]["systemProperties"]["KEYS"]
-    assert item(again).scope.startswith("rocketmq|MQ_INST_1000_BXhFHryi|TopicName|sha256:")
+    assert only_record(again).scope.startswith("rocketmq|MQ_INST_1000_BXhFHryi|TopicName|sha256:")
 
 
-def test_a_rabbitmq_message_without_id_goes_by_its_cloudevent_or_by_what_a_redelivery_leaves_alone() -> None:
+def test_rabbitmq_message_without_id_is_identified_by_its_cloudevent_or_its_stable_content() -> None:
     event = sample("eventstream-rabbitmq-cloudevents.json")[0]
     del event["data"]["props"]["messageId"]
-    assert item(event).scope == f"ce|{event['source']}|{event['type']}|{RABBIT_SUBJECT}|{event['id']}"
+    assert only_record(event).scope == f"ce|{event['source']}|{event['type']}|{RABBIT_SUBJECT}|{event['id']}"
     raw = event["data"]
     again = {**raw, "envelope": {**raw["envelope"], "redeliver": True, "deliveryTag": 99}}
-    assert item([raw]).scope == item([again]).scope
-    assert item([raw]).scope != item([{**raw, "body": "other"}]).scope
-    assert item([raw]).scope.startswith("rabbitmq|sha256:")
+    assert only_record([raw]).scope == only_record([again]).scope
+    assert only_record([raw]).scope != only_record([{**raw, "body": "other"}]).scope
+    assert only_record([raw]).scope.startswith("rabbitmq|sha256:")
 
 
-def test_an_mqtt_cloudevent_goes_by_its_source_and_id() -> None:
+def test_mqtt_cloudevent_is_identified_by_its_source_and_id() -> None:
     (data,) = sample("eventstream-mqtt-rawdata.json")
-    assert item({"specversion": "1.0", "source": "m", "id": "1", "data": data}).scope == "ce|m|||1"
-    assert item({"specversion": "1.0", "data": data}).scope == item([data]).scope
+    assert only_record({"specversion": "1.0", "source": "m", "id": "1", "data": data}).scope == "ce|m|||1"
+    assert only_record({"specversion": "1.0", "data": data}).scope == only_record([data]).scope
 
 
 def test_kafka_numbers_may_be_text() -> None:
     (data,) = sample("eventstream-kafka-rawdata.json")
     assert (
-        item([{**data, "partition": "7", "offset": "25", "timestamp": "1655952591589"}]).scope
+        only_record([{**data, "partition": "7", "offset": "25", "timestamp": "1655952591589"}]).scope
         == KAFKA_RAW_SCOPE
     )
 
@@ -237,7 +240,7 @@ LONG = json.dumps({"title": "\u00fb\u00ff\u00be" * 40, "content": "x"}, ensure_a
 
 
 @pytest.mark.parametrize(
-    ("body", "read"),
+    ("body", "decoded"),
     [
         (in_base64('{"title": "x"}'), '{"title": "x"}'),
         (in_base64('{"title": "\u00e9"}'), '{"title": "\u00e9"}'),
@@ -247,34 +250,34 @@ LONG = json.dumps({"title": "\u00fb\u00ff\u00be" * 40, "content": "x"}, ensure_a
         (base64.urlsafe_b64encode(LONG.encode()).decode(), LONG),
         (in_base64('{"title": "x"}').rstrip("="), '{"title": "x"}'),
         (base64.urlsafe_b64encode((LONG + " ").encode()).decode().rstrip("="), LONG + " "),
-        ("1234", "1234"),  # JSON already, though base64 as well
+        ("1234", "1234"),  # base64, but also JSON
         ("TEST", "TEST"),  # base64, but not of UTF-8
-        ("aGVsbG8gdG9waWM=", "aGVsbG8gdG9waWM="),  # base64 of text that is no JSON
+        ("aGVsbG8gdG9waWM=", "aGVsbG8gdG9waWM="),  # base64 of text that is not JSON
         ("", ""),
     ],
 )
-def test_base64_as_common_tools_write_it_is_read_if_it_holds_json_and_is_none(body: str, read: str) -> None:
+def test_base64_is_decoded_only_if_it_holds_json_and_is_not_json_itself(body: str, decoded: str) -> None:
     for data in (
         {"messageId": "m", "messageBody": body},
         {"topic": "t", "partition": 0, "offset": 1, "value": body},
     ):
-        found = item([data])
-        assert (found.body, found.original) == (read, body)
+        record = only_record([data])
+        assert (record.body, record.original) == (decoded, body)
     if body:
-        assert item(body.encode(), mns_topic.records_of).body == read
+        assert only_record(body.encode(), mns_topic.records_of).body == decoded
 
 
-def test_base64_is_left_alone_where_it_does_not_occur() -> None:
+def test_base64_is_not_decoded_for_sources_that_do_not_use_it() -> None:
     body = in_base64('{"title": "x"}')
-    assert item([{"topic": "t", "systemProperties": {"UNIQ_KEY": "u"}, "body": body}]).body == body
+    assert only_record([{"topic": "t", "systemProperties": {"UNIQ_KEY": "u"}, "body": body}]).body == body
 
 
-def test_the_original_of_a_body_that_is_no_text_is_its_json() -> None:
+def test_original_of_a_body_that_is_not_text_is_its_json() -> None:
     (data,) = sample("eventstream-kafka-rawdata.json")
     for value, body in (({"a": "é"}, {"a": "é"}), ([1], [1]), (5, "5"), (True, "true")):
-        found = item([{**data, "value": value}])
-        assert found.body == body
-        assert found.original == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        record = only_record([{**data, "value": value}])
+        assert record.body == body
+        assert record.original == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 @pytest.mark.parametrize(
@@ -288,7 +291,7 @@ def test_the_original_of_a_body_that_is_no_text_is_its_json() -> None:
         '{"specversion": "1.0"}',
         '{"messageId": 5, "messageBody": "x"}',
         '{"messageId": "m", "messageBody": null}',
-        # Nothing of the array could be passed on if one place decided.
+        # Each of these makes the whole array unreadable as JSON.
         '{"messageId": "m", "messageId": "n", "messageBody": "x"}',
         '{"messageId": "m", "messageBody": NaN}',
         '{"messageId": "m", "messageBody": 1e999}',
@@ -299,7 +302,7 @@ def test_the_original_of_a_body_that_is_no_text_is_its_json() -> None:
         '{"messageId": "m" "messageBody": "a, ]} \\" b"}',
     ],
 )
-def test_a_bad_element_stands_at_its_place_and_leaves_its_neighbours_alone(bad: str) -> None:
+def test_bad_element_keeps_its_index_and_does_not_affect_its_neighbours(bad: str) -> None:
     neighbours = [SAMPLES[f"eventstream-{name}-bare.json"].decode() for name in ("mns", "rabbitmq")]
     quoted = json.dumps(neighbours[0])
     first, second, third, fourth = eventstream.records_of(
@@ -313,15 +316,15 @@ def test_a_bad_element_stands_at_its_place_and_leaves_its_neighbours_alone(bad: 
     assert second.scope == digest(second.original)
 
 
-def test_an_element_that_is_not_utf8_leaves_its_neighbours_alone() -> None:
+def test_element_that_is_not_utf8_does_not_affect_its_neighbours() -> None:
     good = SAMPLES["eventstream-mns-bare.json"].strip()
     first, second = eventstream.records_of(b'[{"messageId":"m","messageBody":"\xff"},' + good + b"]")
     assert isinstance(first, UnreadableElement)
     assert first.original == '{"messageId":"m","messageBody":"\ufffd"}'
-    assert item([json.loads(good)]) == second
+    assert only_record([json.loads(good)]) == second
 
 
-def test_a_bad_event_leaves_its_neighbours_alone() -> None:
+def test_bad_event_does_not_affect_its_neighbours() -> None:
     good = sample("ecs-eventbridge.json")
     table = sample("oss-native.json")
     read = cloudevent.events_of(
@@ -333,26 +336,26 @@ def test_a_bad_event_leaves_its_neighbours_alone() -> None:
     assert kinds == [False, True, False]
 
 
-def test_a_topic_message_that_is_not_utf8_is_a_fault_of_that_message() -> None:
-    error = refused(b"secret\xff", mns_topic.records_of)
+def test_topic_message_that_is_not_utf8_is_unreadable() -> None:
+    error = only_unreadable(b"secret\xff", mns_topic.records_of)
     assert str(error) == "not UTF-8 text: byte 6 of 7 cannot be read"
     assert error.original == "secret\ufffd"
 
 
-def test_an_empty_batch_holds_nothing() -> None:
+def test_empty_batch_has_no_elements() -> None:
     assert eventstream.records_of(b"[]") == []
     assert cloudevent.events_of(b"[]") == []
 
 
-def test_changes_of_a_database_are_named_as_unsupported() -> None:
+def test_database_changes_are_reported_as_unsupported() -> None:
     data = {"id": 1, "topicPartition": {"topic": "t"}, "offset": 1, "operationType": "INSERT"}
     event = {"specversion": "1.0", "type": "dts:ConsumeMessage", "source": "s", "id": "1"}
     for element in (data, {**event, "data": data}, {**event, "data": "?"}):
-        assert "(DTS) are not supported" in str(refused([element]))
-        assert "(DTS) are not supported" in str(refused(element))
+        assert "(DTS) are not supported" in str(only_unreadable([element]))
+        assert "(DTS) are not supported" in str(only_unreadable(element))
 
 
-def test_rows_of_tablestore_are_named_as_unsupported() -> None:
+def test_rows_of_tablestore_are_reported_as_unsupported() -> None:
     as_json = b'{"Version": "Sync-v1", "Records": []}'
     cbor = b"\xa2gVersiongSync-v1gRecords\x80"
     for event in (as_json, cbor):
@@ -385,7 +388,7 @@ def test_rows_of_tablestore_are_named_as_unsupported() -> None:
         (oss.events_of, b"[]", "got an empty list"),
     ],
 )
-def test_a_payload_that_is_nothing_of_the_kind_is_refused_by_shape_without_its_values(
+def test_other_payload_is_refused_with_its_shape_but_without_its_values(
     read: Callable[[bytes], Any], event: bytes, text: str
 ) -> None:
     with pytest.raises(UnreadablePayload) as caught:
@@ -412,24 +415,24 @@ def test_a_payload_that_is_nothing_of_the_kind_is_refused_by_shape_without_its_v
         (["secret"], "expected an object; got a list of 1: text"),
     ],
 )
-def test_a_bad_element_tells_what_is_wrong_without_its_values(element: Any, text: str) -> None:
-    error = refused([element])
+def test_error_of_a_bad_element_does_not_show_its_values(element: Any, text: str) -> None:
+    error = only_unreadable([element])
     assert text in str(error)
     assert "secret" not in str(error).replace("`secret`", "")
     assert json.loads(error.original) == element
 
 
-def test_a_topic_message_with_fields_of_a_wrong_kind_is_an_error_at_its_place() -> None:
+def test_topic_message_with_a_field_of_the_wrong_type_is_unreadable() -> None:
     bad = {**sample("mns-topic-json.json"), "Message": {"a": "secret"}}
     assert "not an MNS topic's message in JSON form: `Message` has the wrong type" in str(
-        refused(bad, mns_topic.records_of)
+        only_unreadable(bad, mns_topic.records_of)
     )
     assert "in STREAM form: `attrs` has the wrong type" in str(
-        refused({"body": "b", "attrs": 1}, mns_topic.records_of)
+        only_unreadable({"body": "b", "attrs": 1}, mns_topic.records_of)
     )
 
 
-def test_a_cloudevent_keeps_times_as_text_and_unknown_attributes_as_they_are() -> None:
+def test_cloudevent_keeps_its_time_as_text_and_unknown_attributes_unchanged() -> None:
     event = cloudevent.event_of(SAMPLES["ecs-eventbridge-odd-publishtime.json"])
     assert event.time == "2021-01-18T11:58:31.125+08:00"
     assert event.extensions["aliyunpublishtime"].endswith("Asia/Shanghai")
@@ -443,7 +446,7 @@ def test_a_cloudevent_keeps_times_as_text_and_unknown_attributes_as_they_are() -
     assert event.data == {"result": "accomplished", "diskId": "d-bp11ba7acc69nkta0001"}
 
 
-def test_optional_attributes_of_a_cloudevent_may_be_of_any_kind() -> None:
+def test_optional_attributes_of_a_cloudevent_may_have_any_type() -> None:
     required = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
     event = cloudevent.event_of(wire({**required, "time": 5, "subject": {"a": 1}, "scope": "x"}))
     assert (event.time, event.subject, event.data) == ("5", '{"a":1}', None)
@@ -453,7 +456,7 @@ def test_optional_attributes_of_a_cloudevent_may_be_of_any_kind() -> None:
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/json;charset=utf-8", "application/problem+JSON", None]
 )
-def test_data_in_base64_is_decoded_where_the_content_type_is_json(content_type: str | None) -> None:
+def test_base64_data_is_decoded_if_the_content_type_is_json(content_type: str | None) -> None:
     event = sample("ecs-eventbridge.json")
     data = event.pop("data")
     event |= {"datacontenttype": content_type, "data_base64": in_base64(json.dumps(data))}
@@ -464,10 +467,10 @@ def test_data_in_base64_is_decoded_where_the_content_type_is_json(content_type: 
     (queued,) = sample("eventstream-kafka-cloudevents.json")
     encoded = {**queued, "data_base64": in_base64(json.dumps(queued["data"]))}
     del encoded["data"]
-    assert item([encoded]) == item([queued])
+    assert only_record([encoded]) == only_record([queued])
 
 
-def test_data_in_base64_of_another_content_type_stays_as_it_is() -> None:
+def test_base64_data_of_another_content_type_is_not_decoded() -> None:
     event = {**sample("ecs-eventbridge.json"), "datacontenttype": "image/png", "data_base64": "AAAA"}
     del event["data"]
     read = cloudevent.event_of(wire(event))
@@ -486,7 +489,7 @@ def test_data_in_base64_of_another_content_type_stays_as_it_is() -> None:
         ({"data_base64": "e30=", "data": {"a": "secret"}}, "`data` and `data_base64` are mutually exclusive"),
     ],
 )
-def test_data_in_base64_that_cannot_be_read_is_a_fault_of_that_event(changes: Any, text: str) -> None:
+def test_unreadable_base64_data_affects_only_its_event(changes: Any, text: str) -> None:
     event = sample("ecs-eventbridge.json")
     bad, good = cloudevent.events_of(wire([{**event, "data": None} | changes, event]))
     assert isinstance(bad, UnreadableElement)
@@ -496,24 +499,26 @@ def test_data_in_base64_that_cannot_be_read_is_a_fault_of_that_event(changes: An
 
 
 @pytest.mark.parametrize("form", ["", "-eventbridge"])
-def test_a_failed_invocation_gives_back_its_payload_and_a_successful_one_does_not(form: str) -> None:
+def test_record_of_a_failed_invocation_returns_its_payload_and_of_a_successful_one_does_not(
+    form: str,
+) -> None:
     assert destination.failure_of(SAMPLES[f"destination-failure{form}.json"]) == FAILURE
     assert destination.failure_of(SAMPLES[f"destination-success{form}.json"]) is None
 
 
-def test_what_another_source_calls_a_failed_invocation_is_an_event_like_any_other() -> None:
+def test_failure_record_from_another_source_is_an_ordinary_event() -> None:
     event = {**sample("destination-failure-eventbridge.json"), "source": "untrusted.app"}
 
     assert destination.failure_of(wire(event)) is None
 
 
-def test_the_record_of_a_failure_on_a_failure_gives_back_the_first_payload() -> None:
+def test_nested_failure_records_return_the_innermost_payload() -> None:
     record = sample("destination-failure.json")
     outer = {**record, "requestPayload": json.dumps(record)}
     assert destination.failure_of(wire(outer)) == FAILURE
 
 
-def test_a_failure_keeps_a_payload_that_is_no_json() -> None:
+def test_failure_keeps_a_payload_that_is_not_json() -> None:
     record = {**sample("destination-failure.json"), "requestPayload": "héllo"}
     failure = destination.failure_of(wire(record))
     assert failure is not None
@@ -521,19 +526,19 @@ def test_a_failure_keeps_a_payload_that_is_no_json() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in SAMPLES if not name.startswith("destination")])
-def test_no_other_sample_is_taken_for_a_failed_invocation(name: str) -> None:
+def test_no_other_sample_is_mistaken_for_a_failed_invocation(name: str) -> None:
     assert destination.failure_of(SAMPLES[name]) is None
 
 
 @pytest.mark.parametrize(
     "event", [b'"requestPayload"', b'{"requestPayload"', b'{"requestPayload": "x"}', b'["requestPayload"]']
 )
-def test_what_only_looks_like_a_record_is_none(event: bytes) -> None:
+def test_event_that_only_resembles_a_failure_record_is_not_one(event: bytes) -> None:
     assert destination.failure_of(event) is None
 
 
-def read_by_all(event: bytes) -> None:
-    """Every reader reads the event or raises the one error that it may."""
+def check_all_readers(event: bytes) -> None:
+    """Check that every reader reads the event or raises `UnreadablePayload`."""
     assert isinstance(destination.failure_of(event), (destination.FailedInvocation, type(None)))
     for read, kind in (
         (eventstream.records_of, QueueRecord),
@@ -555,46 +560,46 @@ def read_by_all(event: bytes) -> None:
 
 
 @given(st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_no_bytes_bring_a_reader_down(event: bytes) -> None:
-    read_by_all(event)
-    read_by_all(b"[" + event + b"]")
+def test_no_bytes_crash_a_reader(event: bytes) -> None:
+    check_all_readers(event)
+    check_all_readers(b"[" + event + b"]")
 
 
 @given(JSON)
-def test_no_json_brings_a_reader_down(value: Any) -> None:
-    read_by_all(wire(value))
-    read_by_all(wire([value]))
+def test_no_json_crashes_a_reader(value: Any) -> None:
+    check_all_readers(wire(value))
+    check_all_readers(wire([value]))
 
 
 @st.composite
 def changed(draw: st.DrawFn) -> Any:
-    """A sample in which something was put in another's place, left out or added."""
+    """A sample with values that were replaced, removed or added."""
     name = draw(st.sampled_from([name for name in SAMPLES if name.endswith(".json")]))
     root = {"root": sample(name)}
     for _ in range(draw(st.integers(1, 3))):
-        place: Any = root
+        parent: Any = root
         key: Any = "root"
-        while isinstance(place[key], (dict, list)) and place[key] and draw(st.integers(0, 3)):
-            place = place[key]
-            key = draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
-        if place is not root and draw(st.booleans()):
-            del place[key]
+        while isinstance(parent[key], (dict, list)) and parent[key] and draw(st.integers(0, 3)):
+            parent = parent[key]
+            key = draw(st.sampled_from(list(parent) if isinstance(parent, dict) else range(len(parent))))
+        if parent is not root and draw(st.booleans()):
+            del parent[key]
         else:
-            place[key] = draw(JSON)
+            parent[key] = draw(JSON)
     return root["root"]
 
 
 @given(changed())
-def test_no_change_of_a_sample_brings_a_reader_down(value: Any) -> None:
-    read_by_all(wire(value))
+def test_no_changed_sample_crashes_a_reader(value: Any) -> None:
+    check_all_readers(wire(value))
 
 
 @given(st.sampled_from(sorted(SAMPLES)), st.data())
-def test_no_damaged_byte_of_a_sample_brings_a_reader_down(name: str, data: st.DataObject) -> None:
+def test_no_damaged_sample_crashes_a_reader(name: str, data: st.DataObject) -> None:
     event = bytearray(SAMPLES[name])
     start = data.draw(st.integers(0, len(event)))
     event[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
-    read_by_all(bytes(event))
+    check_all_readers(bytes(event))
 
 
 BAD = [
@@ -611,25 +616,25 @@ BAD = [
 
 
 @given(st.lists(st.none() | st.sampled_from(BAD) | JSON.map(wire), max_size=8), st.booleans())
-def test_no_bad_element_loses_another(elements: list[bytes | None], in_text: bool) -> None:
-    """Where None stands in the list, the batch holds a good message."""
+def test_no_bad_element_affects_another(elements: list[bytes | None], in_text: bool) -> None:
+    """For each None in the list, the batch holds a good message."""
     good = {"messageId": "m", "messageBody": "[]"}
     text = wire(json.dumps(good) if in_text else good)
     event = {"id": "1", "source": "s", "type": "t", "specversion": "1.0"}
     records = eventstream.records_of(
-        b"[" + b",".join(text if each is None else each for each in elements) + b" ]"
+        b"[" + b",".join(text if bad is None else bad for bad in elements) + b" ]"
     )
     events = cloudevent.events_of(
-        b"[" + b",".join(wire(event) if each is None else each for each in elements) + b" ]"
+        b"[" + b",".join(wire(event) if bad is None else bad for bad in elements) + b" ]"
     )
     if elements and elements != [b""]:
-        assert [isinstance(each, QueueRecord) for each in records] == [each is None for each in elements]
-    assert len([each for each in events if isinstance(each, CloudEvent)]) >= elements.count(None)
+        assert [isinstance(record, QueueRecord) for record in records] == [bad is None for bad in elements]
+    assert sum(isinstance(read, CloudEvent) for read in events) >= elements.count(None)
 
 
 @pytest.mark.parametrize("form", ["object", "text", "element in text", "base64", "data_base64"])
-def test_of_a_batch_with_too_many_objects_only_the_messages_that_hold_them_are_lost(form: str) -> None:
-    """Of 32 MB, the longest, such messages would take twice the memory of an instance."""
+def test_batch_with_too_many_objects_loses_only_the_messages_that_hold_them(form: str) -> None:
+    """In a payload of the maximum size, 32 MB, such messages would take twice an instance's memory."""
 
     def element(name: str, body: Any) -> Any:
         text = json.dumps(body, separators=(",", ":"))
@@ -658,21 +663,21 @@ def test_of_a_batch_with_too_many_objects_only_the_messages_that_hold_them_are_l
     assert [task.scope for task in tasks if "objects" not in str(task.message)] == ["mns||g", "mns||h"]
 
 
-def test_envelopes_of_a_batch_share_the_objects_that_one_may_hold() -> None:
-    """In a function's memory there is room for one such event, not for one in each of its messages."""
+def test_envelopes_of_a_batch_share_one_limit_of_objects() -> None:
+    """A function has enough memory for one such event, but not for one in each of its messages."""
     large = {"title": "t", "extendedParams": {"a": [{} for _ in range(60_000)]}}
     messages = [{"title": "t"}, large, large, large, {"title": "t"}]
     envelopes = [json.dumps({"pushRetry": {"attempt": 2}, "message": message}) for message in messages]
     elements = [{"messageId": f"{index}", "messageBody": body} for index, body in enumerate(envelopes)]
 
-    # As the function has read them: their event itself was within its limit.
+    # Read one by one, because the event itself is within its limit.
     records = [queue.records_of(wire(element))[0] for element in elements]
     tasks = tasks_of_records(records, Settings.from_env({}))
 
     assert ["objects and lists" in str(task.message) for task in tasks] == [False, False, True, True, False]
 
 
-def test_cloud_events_of_an_array_share_the_objects_that_their_base64_data_may_hold() -> None:
+def test_cloud_events_of_an_array_share_one_limit_of_objects_in_base64_data() -> None:
     def element(name: str, objects: int) -> dict[str, str]:
         data = base64.b64encode(wire({"a": [{} for _ in range(objects)]})).decode()
         return {"id": name, "source": "s", "type": "t", "specversion": "1.0", "data_base64": data} | {
@@ -690,7 +695,7 @@ def many(element: bytes) -> bytes:
     return b"[" + b",".join([element] * (15_000 // (len(element) + 1))) + b"]"
 
 
-def each_its_own(template: str) -> bytes:
+def distinct_elements(template: str) -> bytes:
     return b"[" + b",".join((template % number).encode() for number in range(15_000 // len(template))) + b"]"
 
 
@@ -710,18 +715,18 @@ EVENT_READERS = (queue.records_of, cloudevent.events_of, oss.events_of, timer.ti
         many(b'{"messageId":"","messageBody":""}'),
         many(b'{"messageId":"m","messageBody":""}'),
         many(b'{"id":"1","source":"s","type":"t","specversion":"1.0"}'),
-        each_its_own("%d"),
-        each_its_own("%d.5"),
-        each_its_own('"%d"'),
-        each_its_own('{"k%d":1}'),
-        each_its_own('{"k%d"'),
+        distinct_elements("%d"),
+        distinct_elements("%d.5"),
+        distinct_elements('"%d"'),
+        distinct_elements('{"k%d":1}'),
+        distinct_elements('{"k%d"'),
         b'{"events":' + many(b"1").replace(b"[1", b'[{"eventSource":"cdn"}', 1) + b"}",
         b'{"requestPayload":"' + b"a" * 15_000 + b'"}',
         b"\xff" * 15_000,
     ],
     ids=lambda payload: payload[:40].decode(errors="replace"),
 )
-def test_a_payload_costs_at_most_sixty_bytes_for_each_of_its_own(payload: bytes) -> None:
+def test_reading_any_payload_takes_at_most_sixty_bytes_per_byte(payload: bytes) -> None:
     for read in EVENT_READERS:
         tracemalloc.start()
         try:
@@ -735,7 +740,7 @@ def test_a_payload_costs_at_most_sixty_bytes_for_each_of_its_own(payload: bytes)
 @pytest.mark.parametrize(
     "element", ["%d", '"%d"', '{"k%d":1}', '{"k%d"', "[[%d],{}", '{"id":"%d","id":"1"}', '{"messageId":"%d"}']
 )
-def test_twice_the_payload_takes_at_most_twice_the_steps(element: str) -> None:
+def test_reading_a_payload_of_twice_the_size_takes_at_most_twice_the_steps(element: str) -> None:
     def payload(count: int) -> bytes:
         return f"[{','.join(element % (1000 + number) for number in range(count))}]".encode()
 
@@ -744,7 +749,7 @@ def test_twice_the_payload_takes_at_most_twice_the_steps(element: str) -> None:
         assert twice <= 2.2 * once + 200
 
 
-def test_the_readers_do_not_load_powertools() -> None:
+def test_readers_do_not_load_powertools() -> None:
     modules = "cloudevent, destination, eventstream, mns_topic, oss, timer"
     code = f"import sys; from mpaas_push.triggers import {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
