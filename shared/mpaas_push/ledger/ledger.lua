@@ -15,7 +15,7 @@
 -- All times are the server's, so the clocks of instances do not matter.
 --
 -- KEYS[1]  the record
--- ARGV[1]  claim:   take the right to send the request
+-- ARGV[1]  claim:   acquire the right to send the request
 --          settle:  replace the owner's claim by an outcome
 --          release: end the owner's claim without an outcome
 --          forget:  delete the record, regardless of its owner

@@ -154,7 +154,7 @@ class MnsQueues:
         """Send one request and return the result of each message.
 
         Raises:
-            _NotAccepted: Perhaps none of its messages was accepted.
+            _NotAccepted: None of its messages is known to be accepted.
             OSError: There was no response.
         """
         with self._lock:

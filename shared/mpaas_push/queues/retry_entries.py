@@ -22,7 +22,7 @@ __all__ = ["QueueEntry", "envelopes", "pack"]
 DELAY_SPREAD = 1.25
 """Messages share an entry if their delays differ by no more than this factor."""
 MESSAGES_PER_ENTRY = 20
-"""Maximum number of messages in an entry. More would save no request: MNS accepts 64 KB in each."""
+"""Maximum number of messages in an entry. More would save no request, because MNS accepts 64 KB in each."""
 PACK_BYTES = 100
 """Room for the JSON around the messages of an entry."""
 

@@ -45,7 +45,7 @@ def events_of(event: bytes) -> list[EventOrError]:
     """Read the events of a payload, each at its index (fc-runtime.md: Cloud events).
 
     Raises:
-        UnreadablePayload: The payload holds no such events; for Tablestore's rows, the text says so.
+        UnreadablePayload: The payload holds no such events; for Tablestore's, it names what is unsupported.
     """
     if event and event[0] > _LAST_OF_ASCII:
         from mpaas_push.triggers.oss import refuse_tablestore  # JSON begins with ASCII or a BOM

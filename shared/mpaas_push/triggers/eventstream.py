@@ -198,7 +198,7 @@ def _rabbit(data: dict[str, Any], delivery: _Delivery) -> QueueRecord:
     message = parse_shape(data, RabbitMessage, "a message of RabbitMQ", original=delivery.element)
     envelope, identity = message.envelope, _text(message.props.get("messageId"))
     if identity:
-        # The sender chooses the id: it may not be unique across exchanges.
+        # The sender chooses the id: it need not be unique across exchanges.
         route = (_text(envelope.get("exchange")), _text(envelope.get("routingKey")))
         scope = scope_of("rabbitmq", delivery.subject, *route, identity)
     elif delivery.scope:

@@ -91,7 +91,7 @@ def events_of(event: bytes) -> list[EventOrError]:
     """Read the events of OSS, in each of its forms, or the native ones of SLS and CDN, each at its index.
 
     Raises:
-        UnreadablePayload: The payload is none of these; for Tablestore's CBOR, the text says so.
+        UnreadablePayload: The payload is none of these; for Tablestore's CBOR, it names what is unsupported.
     """
     refuse_tablestore(event)
     try:

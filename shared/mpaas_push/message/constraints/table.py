@@ -55,7 +55,7 @@ def parse_levels(text: str) -> dict[str, Level]:
     Args:
         text: ``rule=level`` parts joined by commas, such as ``unsure=error,expired-seconds-max=warning``.
             A level is ``error``, ``warning`` or ``off``. ``unsure`` means every rule that only warns by
-            default; a rule that is named itself takes precedence. Spaces around the parts are ignored; an
+            default; a rule that is named explicitly takes precedence. Spaces around the parts are ignored; an
             empty text changes nothing.
 
     Returns:
