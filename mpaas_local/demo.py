@@ -119,7 +119,7 @@ def run_demo(stack: Stack) -> bool:
     print(f"\n  {'push':46} {'HTTP':>4}  {'attempts':>8}  outcomes")
     # The campaign first: its pushes would fill the first page of the inbox.
     results = [run_campaign(stack, bucket)] if (bucket := _campaign_bucket(stack)) else []
-    results += [_run(case, stack) for case in CASES]
+    results += [_run_case(case, stack) for case in CASES]
     if timer := message_timer(stack.timers):
         results.append(_run_event("a timer ticks", partial(stack.timers.tick, timer), stack))
     if queue := stack.source_queues.get("queue_push"):
@@ -128,15 +128,15 @@ def run_demo(stack: Stack) -> bool:
         results.append(_run_event("a message arrives in a topic", partial(_publish, stack, topic), stack))
     if "event_push" in stack.hosts:
         ship = partial(_publish_cloud_event, stack)
-        results.append(_run_ruled_event("an order is shipped: a cloud event", ship, stack))
+        results.append(_run_event_with_rule("an order is shipped: a cloud event", ship, stack))
         if trigger := next((t for t in stack.oss_triggers if t.function == "event_push"), None):
             upload = partial(_upload, stack, trigger)
-            results.append(_run_ruled_event("a file is uploaded to OSS", upload, stack))
+            results.append(_run_event_with_rule("a file is uploaded to OSS", upload, stack))
     return all(results)
 
 
 def message_timer(timers: Timers) -> str | None:
-    """Return the first timer that sends messages, not a campaign, whose audience may not exist."""
+    """Return the first timer that does not start a campaign, as its audience may not exist."""
     return next((name for name, payload in timers.payloads.items() if not _is_campaign(payload)), None)
 
 
@@ -228,7 +228,7 @@ def _run_event(title: str, cause: Callable[[], object], stack: Stack) -> bool:
     return _report(title, f"1 {arrived[0]['outcome']}" if arrived else "nothing arrived")
 
 
-def _run_ruled_event(title: str, cause: Callable[[], bool], stack: Stack) -> bool:
+def _run_event_with_rule(title: str, cause: Callable[[], bool], stack: Stack) -> bool:
     """Cause an event and wait for its push, if a trigger and a rule match: they are the user's own."""
     before, calls = _newest(stack), len(_calls_of_event_push(stack))
     if not cause():
@@ -267,7 +267,7 @@ def _wait_for_arrival(stack: Stack, before: int) -> list[dict[str, Any]]:
     return arrived
 
 
-def _run(case: Case, stack: Stack) -> bool:
+def _run_case(case: Case, stack: Stack) -> bool:
     body = case.body
     if case.fault:
         # Messages of an earlier run may still be in a queue; the fault must strike only this push.

@@ -224,7 +224,7 @@ class FunctionHost:
     def _run(
         self, instance: Instance, call: dict[str, Any], event: bytes, log: InvocationLog, *, cold: bool
     ) -> tuple[bool, str, RuntimeReply]:
-        """Make one call; returns whether the instance is reusable, the kind of the last call, the reply."""
+        """Make one call; returns whether the instance is reusable, the last kind of call, and the reply."""
         function = self.function
         if cold:
             started = instance.start(log)
