@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     Call = Callable[..., Any]
 
 
-def sent(call: Call, **changes: Any) -> Any:
+def send_push(call: Call, **changes: Any) -> Any:
     return call("POST", "/api/send", {"body": MESSAGE | changes})
 
 
-def arrived(call: Call, count: int) -> list[dict[str, Any]]:
-    """Wait until so many pushes are there, each with what caused it."""
+def wait_for_pushes(call: Call, count: int) -> list[dict[str, Any]]:
+    """Wait for a number of pushes, each with a known cause, and return them."""
 
     def pushes() -> list[dict[str, Any]] | None:
         shown: list[dict[str, Any]] = call("GET", "/api/pushes")["pushes"]
@@ -77,8 +77,8 @@ def test_schema_of_every_body_allows_no_additional_properties(contract: dict[str
     free = {"/api/schema", "/api/faults/schema"}  # schemas themselves
     for path, operations in contract["paths"].items():
         for operation in operations.values():
-            for status, answer in operation["responses"].items():
-                for media_type, content in answer["content"].items():
+            for status, response in operation["responses"].items():
+                for media_type, content in response["content"].items():
                     if media_type == "application/json" and status < "400" and path not in free:
                         assert "$ref" in content["schema"], (path, status)
     for name, schema in contract["components"]["schemas"].items():
@@ -88,21 +88,21 @@ def test_schema_of_every_body_allows_no_additional_properties(contract: dict[str
 
 
 def test_pushes_are_listed_in_pages_newest_first(call: Call) -> None:
-    sent(call, targets=[f"user-{number}" for number in range(45)])
+    send_push(call, targets=[f"user-{number}" for number in range(45)])
 
     first = call("GET", "/api/pushes?limit=3")
     assert first["total"] == 5
-    seqs = [each["seq"] for each in first["pushes"]]
+    seqs = [push["seq"] for push in first["pushes"]]
     assert seqs == sorted(seqs, reverse=True)
     rest = call("GET", f"/api/pushes?limit=200&before={seqs[-1]}")["pushes"]
-    assert [each["seq"] for each in rest] == [seqs[-1] - 1, seqs[-1] - 2]
+    assert [push["seq"] for push in rest] == [seqs[-1] - 1, seqs[-1] - 2]
     newer = call("GET", f"/api/pushes?after={seqs[-1]}")["pushes"]
-    assert [each["seq"] for each in newer] == seqs[:-1]
+    assert [push["seq"] for push in newer] == seqs[:-1]
 
 
 def test_row_summarises_a_push(call: Call) -> None:
-    sent(call, targets=["a", "b"])
-    (row,) = arrived(call, 1)
+    send_push(call, targets=["a", "b"])
+    (row,) = wait_for_pushes(call, 1)
 
     assert row.pop("receivedAt").endswith("Z")
     assert row.pop("seq") > 0
@@ -122,8 +122,8 @@ def test_row_summarises_a_push(call: Call) -> None:
 
 
 def test_row_counts_texts_that_channels_would_truncate_or_refuse(call: Call) -> None:
-    sent(call, title="x" * 45)  # too long for OPPO, Huawei, vivo and APNs
-    (row,) = arrived(call, 1)
+    send_push(call, title="x" * 45)  # too long for OPPO, Huawei, vivo and APNs
+    (row,) = wait_for_pushes(call, 1)
 
     assert row["warnings"] == 4
 
@@ -141,13 +141,13 @@ def test_row_counts_texts_that_channels_would_truncate_or_refuse(call: Call) -> 
     ],
 )
 def test_pushes_are_filtered(call: Call, query: str, titles: list[str]) -> None:
-    sent(call, title="Breakfast", targets=["anna"])
-    sent(call, title="Lunch", deliveryType=1)
-    arrived(call, 2)
+    send_push(call, title="Breakfast", targets=["anna"])
+    send_push(call, title="Lunch", deliveryType=1)
+    wait_for_pushes(call, 2)
 
     page = call("GET", f"/api/pushes?{query}")
 
-    assert [each["title"] for each in page["pushes"]] == titles
+    assert [push["title"] for push in page["pushes"]] == titles
     assert page["total"] == len(titles)
 
 
@@ -166,30 +166,30 @@ def test_missing_push_or_queue_is_reported(call: Call) -> None:
 
 @pytest.mark.parametrize(("via", "trigger"), [("http", "http"), ("timer", "timer"), ("queue", "queue")])
 def test_push_is_shown_with_the_call_that_caused_it(call: Call, via: str, trigger: str) -> None:
-    answer = call("POST", "/api/send", {"body": MESSAGE, "via": via})
-    (row,) = arrived(call, 1)
+    result = call("POST", "/api/send", {"body": MESSAGE, "via": via})
+    (row,) = wait_for_pushes(call, 1)
 
-    found = call("GET", f"/api/pushes/{row['seq']}")
+    details = call("GET", f"/api/pushes/{row['seq']}")
 
-    assert answer["via"] == via
-    assert row["trigger"] == found["call"]["trigger"] == trigger
-    assert "Good day" in found["call"]["payload"] or "R29vZCBkYXk" in found["call"]["payload"]
-    assert any('"push accepted"' in line for line in found["call"]["log"])
-    assert found["call"]["durationMs"] > 0
-    assert found["message"]["targets"] == ["user-1"]
-    assert [each["seq"] for each in found["attempts"]] == [row["seq"]]
+    assert result["via"] == via
+    assert row["trigger"] == details["call"]["trigger"] == trigger
+    assert "Good day" in details["call"]["payload"] or "R29vZCBkYXk" in details["call"]["payload"]
+    assert any('"push accepted"' in line for line in details["call"]["log"])
+    assert details["call"]["durationMs"] > 0
+    assert details["message"]["targets"] == ["user-1"]
+    assert [attempt["seq"] for attempt in details["attempts"]] == [row["seq"]]
 
 
 def test_each_attempt_of_a_repeated_message_has_its_own_call(call: Call, stack: Stack) -> None:
-    stack.sandbox.order(kind="result", code="3007", next=1)  # what was accepted, the ledger would not repeat
+    stack.sandbox.order(kind="result", code="3007", next=1)  # the ledger would not repeat an accepted push
     for _ in range(2):
         url = f"{stack.urls['http_push']}/v1/pushes"
         urllib3.request(
             "POST", url, json=MESSAGE, headers={"Idempotency-Key": "once"}, retries=False, timeout=60
         )
-    first, second = arrived(call, 2)
+    first, second = wait_for_pushes(call, 2)
 
-    causes = {call("GET", f"/api/pushes/{each['seq']}")["call"]["requestId"] for each in (first, second)}
+    causes = {call("GET", f"/api/pushes/{push['seq']}")["call"]["requestId"] for push in (first, second)}
 
     assert len(causes) == 2
     assert len(call("GET", f"/api/pushes/{first['seq']}")["attempts"]) == 2
@@ -201,11 +201,11 @@ def test_malformed_request_is_shown(call: Call, stack: Stack) -> None:
     )
 
     (row,) = call("GET", "/api/pushes")["pushes"]
-    found = call("GET", f"/api/pushes/{row['seq']}")
+    details = call("GET", f"/api/pushes/{row['seq']}")
 
     assert row["outcome"] == "rejected"
-    assert found["shown"]["valid"] is False
-    assert found["shown"]["faults"]
+    assert details["shown"]["valid"] is False
+    assert details["shown"]["faults"]
 
 
 def test_unpaired_surrogate_is_shown_and_refused_by_the_function(call: Call, stack: Stack) -> None:
@@ -219,8 +219,8 @@ def test_unpaired_surrogate_is_shown_and_refused_by_the_function(call: Call, sta
 
 
 def test_no_secret_is_shown(call: Call, stack: Stack) -> None:
-    sent(call)
-    (row,) = arrived(call, 1)
+    send_push(call)
+    (row,) = wait_for_pushes(call, 1)
 
     text = json.dumps(call("GET", f"/api/pushes/{row['seq']}"))
 
@@ -232,10 +232,10 @@ def test_no_secret_is_shown(call: Call, stack: Stack) -> None:
 
 
 def test_invalid_message_gets_the_response_of_the_function(call: Call) -> None:
-    answer = call("POST", "/api/send", {"body": {"title": "x"}, "dryRun": True})
+    result = call("POST", "/api/send", {"body": {"title": "x"}, "dryRun": True})
 
-    assert answer["status"] == 422
-    assert "taskName" in {each["field"] for each in answer["answer"]["errors"]}
+    assert result["status"] == 422
+    assert "taskName" in {error["field"] for error in result["answer"]["errors"]}
 
 
 @pytest.mark.parametrize("body", [{"body": MESSAGE, "via": "pigeon"}, {"body": MESSAGE, "to": "x"}])
@@ -244,12 +244,12 @@ def test_unknown_field_or_value_of_a_send_request_is_refused(call: Call, body: A
 
 
 def test_faults_are_injected_and_cancelled(call: Call) -> None:
-    ordered = call(
+    fault = call(
         "POST", "/api/faults", {"kind": "throttling", "next": 3, "match": {"target": "a"}}, status=201
     )
 
-    assert ordered["remaining"] == 3
-    assert call("GET", "/api/faults")["faults"] == [ordered]
+    assert fault["remaining"] == 3
+    assert call("GET", "/api/faults")["faults"] == [fault]
     assert call("DELETE", "/api/faults") == {"deleted": 1}
     refused = call("POST", "/api/faults", {"kind": "delay", "milliseconds": -1}, status=422)
     assert refused["detail"][0]["loc"] == ["body", "milliseconds"]
@@ -258,8 +258,8 @@ def test_faults_are_injected_and_cancelled(call: Call) -> None:
 
 @pytest.mark.parametrize("copied", ["curl", "python"])
 def test_copied_code_of_a_push_runs_unchanged(call: Call, copied: str, tmp_path: Path) -> None:
-    sent(call, title='It\'s \\ "copied" 你好', extendedParams={"a": "1"})
-    (row,) = arrived(call, 1)
+    send_push(call, title='It\'s \\ "copied" 你好', extendedParams={"a": "1"})
+    (row,) = wait_for_pushes(call, 1)
     text = call("GET", f"/api/pushes/{row['seq']}")["copies"][copied]
     file = tmp_path / "copied"
     file.write_text(text, "utf-8")
@@ -271,7 +271,7 @@ def test_copied_code_of_a_push_runs_unchanged(call: Call, copied: str, tmp_path:
     subprocess.run(command, check=True, timeout=60, env=keyless, capture_output=True)
 
     rows = call("GET", "/api/pushes")["pushes"]
-    assert [each["outcome"] for each in rows] == ["accepted", "accepted"]
+    assert [row["outcome"] for row in rows] == ["accepted", "accepted"]
     assert rows[0]["title"] == rows[1]["title"]
 
 
@@ -287,17 +287,17 @@ def test_original_of_a_dead_letter_is_sent_back_and_other_messages_are_not(call:
     letter = json.dumps({"reason": "throttled", "body": json.dumps(MESSAGE | {"title": "Back"})})
     message = store.send(dead, base64.b64encode(letter.encode()).decode())
     (listed,) = [
-        each
-        for each in call("GET", f"/api/queues/{dead}/messages")["messages"]
-        if each["messageId"] == message.id
+        queued
+        for queued in call("GET", f"/api/queues/{dead}/messages")["messages"]
+        if queued["messageId"] == message.id
     ]
     assert json.loads(listed["text"])["reason"] == "throttled"
 
     call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
 
-    (row,) = arrived(call, 1)
+    (row,) = wait_for_pushes(call, 1)
     assert (row["title"], row["trigger"]) == ("Back", "queue")
-    assert message.id not in {each.id for each in store.messages(dead)}
+    assert message.id not in {queued.id for queued in store.messages(dead)}
     assert call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=404)
     other = stack.source_queues["queue_push"]
     assert call("POST", f"/api/queues/{other}/messages/x/back", {}, status=409)
@@ -312,7 +312,7 @@ def test_event_in_a_dead_letter_is_not_sent_back(call: Call, stack: Stack) -> No
     refusal = call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=409)
 
     assert "contains an event" in refusal["detail"]
-    assert message.id in {each.id for each in stack.queues.store.messages(dead)}
+    assert message.id in {queued.id for queued in stack.queues.store.messages(dead)}
     stack.queues.store.remove(dead, message.id)
 
 
@@ -329,25 +329,25 @@ def test_dead_letter_is_sent_back_only_for_targets_that_received_nothing(call: C
 
     call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
 
-    (row,) = arrived(call, 1)
+    (row,) = wait_for_pushes(call, 1)
     assert (row["targets"], row["firstTarget"]) == (1, "not-reached")
 
 
 @pytest.mark.parametrize(
-    ("letter", "told"),
+    ("letter", "error"),
     [
         ("not a letter", "not a dead letter"),
         ('{"reason": "refused"}', "not a dead letter"),
         ('{"reason": "refused", "body": "{\\"tit", "cut": {"characters": 9}}', "truncated"),
     ],
 )
-def test_dead_letter_that_cannot_be_sent_stays(call: Call, stack: Stack, letter: str, told: str) -> None:
+def test_dead_letter_that_cannot_be_sent_stays(call: Call, stack: Stack, letter: str, error: str) -> None:
     dead = call("GET", "/api/queues")["deadLetterQueue"]
     message = stack.queues.store.send(dead, letter)
 
     refusal = call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {}, status=409)
 
-    assert told in refusal["detail"]
+    assert error in refusal["detail"]
     assert stack.queues.store.remove(dead, message.id)
 
 
@@ -358,7 +358,7 @@ def test_dead_letter_of_maximum_length_is_sent_back_completely(call: Call, stack
 
     call("POST", f"/api/queues/{dead}/messages/{message.id}/back", {})
 
-    (row,) = arrived(call, 1)
+    (row,) = wait_for_pushes(call, 1)
     assert row["title"] == MESSAGE["title"]
     assert stack.queues.store.find(dead, message.id) is None
 
@@ -383,15 +383,15 @@ def test_dead_letter_stays_when_the_queue_refuses_its_message(call: Call, stack:
 def test_figures_count_calls_and_outcomes(call: Call) -> None:
     before = call("GET", "/api/overview")
     call("POST", "/api/faults", {"kind": "throttling", "next": 1}, status=201)
-    sent(call)
-    arrived(call, 2)
+    send_push(call)
+    wait_for_pushes(call, 2)
 
     after = call("GET", "/api/overview")
 
     assert after["retries"] == before["retries"] + 1
     assert after["outcomes"]["accepted"] == before["outcomes"].get("accepted", 0) + 1
-    assert after["received"] == sum(sum(each["outcomes"].values()) for each in after["minutes"])
-    (http,) = [each for each in after["functions"] if each["name"] == "mpaas-http-push-dev"]
+    assert after["received"] == sum(sum(minute["outcomes"].values()) for minute in after["minutes"])
+    (http,) = [function for function in after["functions"] if function["name"] == "mpaas-http-push-dev"]
     assert http["calls"] == http["cold"] + http["warm"]
     assert after["latencyMs"]["p50"] <= after["latencyMs"]["p95"]
 
@@ -401,32 +401,32 @@ def test_changes_are_streamed(call: Call, stack: Stack) -> None:
         "GET", f"{stack.inbox_url}/api/changes", preload_content=False, retries=False, timeout=60
     )
     assert stream.headers["content-type"].startswith("text/event-stream")
-    told: list[dict[str, int]] = []
+    events: list[dict[str, int]] = []
     text = b""
-    ordered = False
+    has_sent = False
     for byte in stream.stream(1):
         text += byte
         if text.endswith(b"\n\n"):
-            told.append(json.loads(text.split(b"data: ")[1]))
+            events.append(json.loads(text.split(b"data: ")[1]))
             text = b""
-            if not ordered:
-                sent(call)
-                ordered = True
-            elif told[-1].get("pushes", 0) > told[0].get("pushes", 0):
+            if not has_sent:
+                send_push(call)
+                has_sent = True
+            elif events[-1].get("pushes", 0) > events[0].get("pushes", 0):
                 break
     stream.close()
 
-    assert told[-1]["pushes"] > told[0].get("pushes", 0)
+    assert events[-1]["pushes"] > events[0].get("pushes", 0)
 
 
 def test_page_has_security_headers(stack: Stack) -> None:
-    answer = urllib3.request("GET", f"{stack.inbox_url}/", retries=False, timeout=60)
+    response = urllib3.request("GET", f"{stack.inbox_url}/", retries=False, timeout=60)
 
-    policy = answer.headers["content-security-policy"]
+    policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
 def test_browsers_cache_only_versioned_files(stack: Stack) -> None:
@@ -436,15 +436,15 @@ def test_browsers_cache_only_versioned_files(stack: Stack) -> None:
     page = get("/")
     (script,) = re.findall('src="(/static/[0-9a-f]{16}/main.js)"', page.data.decode())
 
-    kept = get(script)
-    assert (kept.status, kept.headers["cache-control"]) == (200, "max-age=31536000, immutable")
-    for answer in (page, get("/api/pushes"), get("/openapi.json")):
-        assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+    cached = get(script)
+    assert (cached.status, cached.headers["cache-control"]) == (200, "max-age=31536000, immutable")
+    for response in (page, get("/api/pushes"), get("/openapi.json")):
+        assert (response.status, response.headers["cache-control"]) == (200, "no-store")
 
 
 def test_inbox_listens_on_loopback_only(stack: Stack) -> None:
     port = int(stack.inbox_url.rpartition(":")[2])
-    for address in {each[4][0] for each in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}:
+    for address in {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}:
         if not str(address).startswith("127."):
             with socket.socket() as other:
                 other.settimeout(1)

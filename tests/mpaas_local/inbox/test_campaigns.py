@@ -35,19 +35,19 @@ USERS = b"user_id,name,lang\n" + b"".join(b"user-%d,Name %d,en\n" % (n, n) for n
 
 
 @pytest.fixture
-def uploaded(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
-    """Uploads an audience and returns what the API answers, after a look whether that is what it documents."""
+def upload(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
+    """Uploads an audience, validates the response against the OpenAPI document, and returns its value."""
 
-    def upload(content: bytes = USERS, name: str = "users.csv", *, status: int = 201) -> Any:
+    def post(content: bytes = USERS, name: str = "users.csv", *, status: int = 201) -> Any:
         url = f"{stack.inbox_url}/api/audiences?name={name}"
-        answer = urllib3.request("POST", url, body=content, retries=False, timeout=60)
-        assert answer.status == status, answer.data
+        response = urllib3.request("POST", url, body=content, retries=False, timeout=60)
+        assert response.status == status, response.data
         if status == 201:
             schema = contract["components"]["schemas"]["UploadedAudience"]
-            Draft202012Validator(schema).validate(answer.json())
-        return answer.json()
+            Draft202012Validator(schema).validate(response.json())
+        return response.json()
 
-    return upload
+    return post
 
 
 def document(campaign: str, audience: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -55,81 +55,83 @@ def document(campaign: str, audience: dict[str, Any], **changes: Any) -> dict[st
     return {"campaign": campaign, "message": message, "audience": audience} | changes
 
 
-def checked(stack: Stack, contract: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Check all rows and return the steps, after a look whether they are what the API documents."""
+def check_all_rows(stack: Stack, contract: dict[str, Any], body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Check all rows, validate the steps against the OpenAPI document, and return them."""
     url = f"{stack.inbox_url}/api/campaigns/check"
-    answer = urllib3.request("POST", url, json=body, retries=False, timeout=60)
-    assert answer.status == 200, answer.data
+    response = urllib3.request("POST", url, json=body, retries=False, timeout=60)
+    assert response.status == 200, response.data
     operation = contract["paths"]["/api/campaigns/check"]["post"]
     schema = operation["responses"]["200"]["content"]["application/x-ndjson"]["schema"]
-    steps = [json.loads(line) for line in answer.data.splitlines()]
+    steps = [json.loads(line) for line in response.data.splitlines()]
     for step in steps:
         Draft202012Validator(schema).validate(step)
     return steps
 
 
-def until(call: Call, campaign: str, state: str) -> Any:
-    def found() -> Any:
-        shown = call("GET", f"/api/campaigns/{campaign}")
-        return shown if shown["campaign"]["state"] == state else None
+def wait_for_state(call: Call, campaign: str, state: str) -> Any:
+    """Wait until a campaign is in a state and return its details."""
 
-    return eventually(found, lambda: time.sleep(0.1))
+    def details() -> Any:
+        current = call("GET", f"/api/campaigns/{campaign}")
+        return current if current["campaign"]["state"] == state else None
+
+    return eventually(details, lambda: time.sleep(0.1))
 
 
 # --- The audience
 
 
-def test_audience_is_uploaded_to_oss_and_its_first_rows_are_returned(uploaded: Call, stack: Stack) -> None:
-    found = uploaded()
+def test_audience_is_uploaded_to_oss_and_its_first_rows_are_returned(upload: Call, stack: Stack) -> None:
+    details = upload()
 
-    assert found["columns"] == ["user_id", "name", "lang"]
-    assert found["rows"][0] == ["user-0", "Name 0", "en"]
-    assert len(found["rows"]) == 5
-    assert found["bytes"] == len(USERS)
-    audience = found["audience"]
+    assert details["columns"] == ["user_id", "name", "lang"]
+    assert details["rows"][0] == ["user-0", "Name 0", "en"]
+    assert len(details["rows"]) == 5
+    assert details["bytes"] == len(USERS)
+    audience = details["audience"]
     assert audience["target"] == "user_id"
     stored, file = stack.oss.store.open(audience["bucket"], audience["key"])
     with file:
         assert file.read() == USERS
     assert stored.key.endswith("/users.csv")
-    assert uploaded(USERS + b"user-40,Ann,en\n")["audience"] != audience  # a campaign may be reading that one
+    assert upload(USERS + b"user-40,Ann,en\n")["audience"] != audience  # a campaign may be reading that one
 
 
-def test_repeated_upload_of_a_file_gives_the_same_audience(uploaded: Call) -> None:
-    assert uploaded()["audience"] == uploaded()["audience"]
+def test_repeated_upload_of_a_file_gives_the_same_audience(upload: Call) -> None:
+    assert upload()["audience"] == upload()["audience"]
 
 
-def test_large_audience_is_uploaded_in_parts(uploaded: Call, stack: Stack) -> None:
+def test_large_audience_is_uploaded_in_parts(upload: Call, stack: Stack) -> None:
     content = b"id\n" + b"x" * (PART_BYTES // 2 - 1) + b"\n" + b"y" * PART_BYTES + b"\n"
     content = content.replace(b"id\n", b"id\n1\n" * 20_000, 1)
 
-    audience = uploaded(content)["audience"]
+    audience = upload(content)["audience"]
 
     stored, file = stack.oss.store.open(audience["bucket"], audience["key"])
     with file:
         assert file.read() == content
     assert stored.etag.endswith("-2")
-    assert uploaded(content)["audience"] == audience  # so that the same start is the same campaign
+    assert upload(content)["audience"] == audience  # so that a repeated start is the same campaign
     again, file = stack.oss.store.open(audience["bucket"], audience["key"])
     file.close()
     assert again.modified == stored.modified
 
 
-def test_aborted_upload_leaves_nothing(stack: Stack, uploaded: Call) -> None:
+def test_aborted_upload_leaves_nothing(stack: Stack, upload: Call) -> None:
     address = ("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]))
     with socket.create_connection(address) as connection:
         head = f"POST /api/audiences?name=cut.csv HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {3 * PART_BYTES}\r\n\r\n"
         connection.sendall(head.encode() + b"id\n" + b"1\n" * (PART_BYTES * 3 // 4))
 
-    bucket = uploaded()["audience"]["bucket"]  # the next one is taken
+    bucket = upload()["audience"]["bucket"]  # the next upload succeeds
 
     assert not stack.oss.store.uploads(bucket)
     listed = stack.oss.store.list_objects(bucket, prefix="audiences/").objects
-    assert not [each.key for each in listed if each.key.endswith("/cut.csv")]
+    assert not [entry.key for entry in listed if entry.key.endswith("/cut.csv")]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "error"),
     [
         ("users.csv.gz", b"\x1f\x8b\x08\x00", "is gzip: unpack it"),
         (
@@ -154,9 +156,9 @@ def test_aborted_upload_leaves_nothing(stack: Stack, uploaded: Call) -> None:
     ],
 )
 def test_unusable_audience_is_refused_with_a_reason(
-    uploaded: Call, name: str, content: bytes, told: str
+    upload: Call, name: str, content: bytes, error: str
 ) -> None:
-    assert told in uploaded(content, name, status=422)["detail"]
+    assert error in upload(content, name, status=422)["detail"]
 
 
 def test_too_large_audience_is_refused_before_its_upload(stack: Stack) -> None:
@@ -164,10 +166,10 @@ def test_too_large_audience_is_refused_before_its_upload(stack: Stack) -> None:
     connection.putrequest("POST", "/api/audiences?name=a.csv")
     connection.putheader("Content-Length", str(LARGEST_BYTES + 1))
     connection.endheaders()
-    answer = connection.getresponse()
+    response = connection.getresponse()
 
-    assert answer.status == 413
-    assert "accepts files of up to 5 GiB" in json.loads(answer.read())["detail"]
+    assert response.status == 413
+    assert "accepts files of up to 5 GiB" in json.loads(response.read())["detail"]
     connection.close()
 
 
@@ -237,25 +239,25 @@ def test_first_rows_are_read_when_the_beginning_ends_within_a_character() -> Non
 # --- Before the start
 
 
-def test_rows_are_rendered_as_each_channel_displays_them(call: Call, uploaded: Call) -> None:
-    preview = call("POST", "/api/campaigns/preview", document("preview", uploaded()["audience"]))
+def test_rows_are_rendered_as_each_channel_displays_them(call: Call, upload: Call) -> None:
+    preview = call("POST", "/api/campaigns/preview", document("preview", upload()["audience"]))
 
     assert (preview["rows"], preview["faults"]) == (40, [])
     sample = preview["samples"][0]
     assert (sample["line"], sample["message"]["title"]) == (2, "Name 0")
-    xiaomi = next(each for each in sample["shown"]["channels"] if each["label"] == "Xiaomi")
+    xiaomi = next(channel for channel in sample["shown"]["channels"] if channel["label"] == "Xiaomi")
     assert xiaomi["title"]["shown"] == "Name 0"
     assert call("GET", "/api/campaigns/preview", status=404)["detail"] == "there is no campaign preview"
 
 
 def test_check_reports_progress_and_the_lines_that_cannot_be_sent(
-    stack: Stack, contract: dict[str, Any], uploaded: Call, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, contract: dict[str, Any], upload: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mpaas_local.inbox.campaigns.commands.PROGRESS_SECONDS", 0)
     rows = b"".join(b"user-%d,Ada\n" % n for n in range(10_000))
-    audience = uploaded(b"user_id,name\n" + rows + b"user-10000,\nuser-1,Ada\n")["audience"]
+    audience = upload(b"user_id,name\n" + rows + b"user-10000,\nuser-1,Ada\n")["audience"]
 
-    *progress, last = checked(stack, contract, document("checked", audience, pace=20))
+    *progress, last = check_all_rows(stack, contract, document("checked", audience, pace=20))
 
     assert progress == [{"share": 0}, {"share": 0.39}, {"share": 0.79}]
     assert last == {
@@ -271,33 +273,29 @@ def test_check_reports_progress_and_the_lines_that_cannot_be_sent(
     }
 
 
-def test_check_reports_why_nothing_can_be_sent(
-    stack: Stack, contract: dict[str, Any], uploaded: Call
-) -> None:
-    audience = uploaded()["audience"] | {"target": "uid"}
+def test_check_reports_why_nothing_can_be_sent(stack: Stack, contract: dict[str, Any], upload: Call) -> None:
+    audience = upload()["audience"] | {"target": "uid"}
 
-    *_, last = checked(stack, contract, document("checked", audience))
+    *_, last = check_all_rows(stack, contract, document("checked", audience))
 
     assert last["passed"] is False
     assert "the audience has no column `uid`" in last["error"]
 
 
-def test_check_stops_when_its_browser_disconnects(stack: Stack, uploaded: Call) -> None:
-    audience = uploaded(b"user_id,name\n" + b"".join(b"user-%d,Ada\n" % n for n in range(200_000)))[
-        "audience"
-    ]
+def test_check_stops_when_its_browser_disconnects(stack: Stack, upload: Call) -> None:
+    audience = upload(b"user_id,name\n" + b"".join(b"user-%d,Ada\n" % n for n in range(200_000)))["audience"]
     body = json.dumps(document("left", audience))
     connection = HTTPConnection("127.0.0.1", int(stack.inbox_url.rpartition(":")[2]), timeout=60)
     connection.request("POST", "/api/campaigns/check", body, {"Content-Type": "application/json"})
-    eventually(checks)
+    eventually(running_checks)
 
     connection.close()
 
-    eventually(lambda: not checks())
+    eventually(lambda: not running_checks())
 
 
-def checks() -> list[str]:
-    """The checks that run below this process."""
+def running_checks() -> list[str]:
+    """The command lines of checks that are children of this process."""
     listed = subprocess.run(["ps", "-A", "-o", "ppid=,args="], capture_output=True, check=True, text=True)
     lines = (line.split(None, 1) for line in listed.stdout.splitlines())
     return [line[1] for line in lines if line[0] == str(os.getpid()) and "campaign check" in line[1]]
@@ -316,14 +314,14 @@ def test_document_is_read_from_json_and_yaml(stack: Stack, text: str) -> None:
     assert "is neither JSON nor YAML" in wrong.json()["detail"]
 
 
-# --- Started, steered, reported
+# --- Control and report
 
 
 def test_campaign_is_started_paced_paused_resumed_and_reported(
-    call: Call, uploaded: Call, stack: Stack
+    call: Call, upload: Call, stack: Stack
 ) -> None:
     rows = "".join(f"user-{n},{'' if n == 7 else 'Ada'}\n" for n in range(300))
-    audience = uploaded(f"user_id,name\n{rows}".encode())["audience"]
+    audience = upload(f"user_id,name\n{rows}".encode())["audience"]
     body = document("paced", audience, pace=10)
 
     assert call("POST", "/api/campaigns", body, status=201)["state"] == "running"
@@ -332,24 +330,24 @@ def test_campaign_is_started_paced_paused_resumed_and_reported(
     eventually(lambda: not call("GET", "/api/campaigns/paced")["campaign"]["piecesWorking"])
     assert call("PATCH", "/api/campaigns/paced", {"pace": None})["pace"] is None
     assert call("POST", "/api/campaigns/paced/resume", {"pace": 2000})["pace"] == 2000
-    done = until(call, "paced", "done")
+    done = wait_for_state(call, "paced", "done")
 
     assert done["document"].items() >= (body | {"audience": done["document"]["audience"]}).items()
     counts = done["campaign"]["counts"]
     assert (counts["rows"], counts["accepted"], counts["invalid"]) == (300, 299, 1)
     eventually(lambda: call("GET", "/api/campaigns")["campaigns"][0]["counts"] == counts)
     history = done["history"]
-    assert [each["at"] for each in history] == sorted(each["at"] for each in history)
+    assert [sample["at"] for sample in history] == sorted(sample["at"] for sample in history)
     assert history[0]["counts"]["rows"] == 0
     assert history[-1]["counts"] == counts
     report = f"{stack.inbox_url}/api/campaigns/paced/report"
-    answer = urllib3.request("GET", report, retries=False, timeout=60)
-    assert answer.headers["content-type"].startswith("text/csv")
-    assert answer.headers["content-disposition"] == 'attachment; filename="paced-report.csv"'
-    (line,) = csv.DictReader(io.StringIO(answer.data.decode()))
+    response = urllib3.request("GET", report, retries=False, timeout=60)
+    assert response.headers["content-type"].startswith("text/csv")
+    assert response.headers["content-disposition"] == 'attachment; filename="paced-report.csv"'
+    (line,) = csv.DictReader(io.StringIO(response.data.decode()))
     assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column name is empty")
     caused = call("GET", "/api/pushes?trigger=campaign&target=user-8")["pushes"]
-    assert [call("GET", f"/api/pushes/{each['seq']}")["campaign"] for each in caused] == ["paced"]
+    assert [call("GET", f"/api/pushes/{push['seq']}")["campaign"] for push in caused] == ["paced"]
 
 
 def test_demo_starts_the_same_campaign_at_every_run(call: Call, stack: Stack) -> None:
@@ -358,15 +356,15 @@ def test_demo_starts_the_same_campaign_at_every_run(call: Call, stack: Stack) ->
 
     def demos() -> list[str]:
         listed = call("GET", "/api/campaigns")["campaigns"]
-        return [each["campaign"] for each in listed if each["campaign"].startswith("demo-")]
+        return [campaign["campaign"] for campaign in listed if campaign["campaign"].startswith("demo-")]
 
     assert len(eventually(demos)) == 1
 
 
-def test_unreadable_report_is_refused_with_a_reason(call: Call, uploaded: Call, stack: Stack) -> None:
-    audience = uploaded(b"user_id,name\nuser-1,\nuser-2,Ada\n")["audience"]
+def test_unreadable_report_is_refused_with_a_reason(call: Call, upload: Call, stack: Stack) -> None:
+    audience = upload(b"user_id,name\nuser-1,\nuser-2,Ada\n")["audience"]
     call("POST", "/api/campaigns", document("unreadable", audience), status=201)
-    until(call, "unreadable", "done")
+    wait_for_state(call, "unreadable", "done")
     fault = {"kind": "internalError", "rate": 1, "match": {"prefix": "campaign-results/unreadable/"}}
     faults = f"{stack.oss.endpoint}/.local/faults"
     urllib3.request("POST", faults, json=fault, retries=False, timeout=60)
@@ -378,20 +376,20 @@ def test_unreadable_report_is_refused_with_a_reason(call: Call, uploaded: Call, 
     assert refused["detail"].startswith("The report is incomplete: oss://")
 
 
-def test_cancelled_campaign_is_not_resumed(call: Call, uploaded: Call) -> None:
+def test_cancelled_campaign_is_not_resumed(call: Call, upload: Call) -> None:
     rows = "".join(f"user-{n},Ada\n" for n in range(500))
-    body = document("stopped", uploaded(f"user_id,name\n{rows}".encode())["audience"], pace=10)
+    body = document("stopped", upload(f"user_id,name\n{rows}".encode())["audience"], pace=10)
     call("POST", "/api/campaigns", body, status=201)
 
     call("POST", "/api/campaigns/stopped/cancel")
 
-    until(call, "stopped", "cancelled")
+    wait_for_state(call, "stopped", "cancelled")
     refused = call("POST", "/api/campaigns/stopped/resume", status=409)
     assert refused["detail"] == "campaign stopped was cancelled: start another one for the rest"
 
 
-def test_refusal_of_the_http_function_is_passed_on(call: Call, uploaded: Call) -> None:
-    audience = uploaded()["audience"]
+def test_refusal_of_the_http_function_is_passed_on(call: Call, upload: Call) -> None:
+    audience = upload()["audience"]
 
     invalid = call("POST", "/api/campaigns", document("wrong", audience, pace=0), status=422)
     unknown = call("PATCH", "/api/campaigns/unknown", {"pace": 5}, status=404)
@@ -409,7 +407,7 @@ def test_refusal_of_the_http_function_is_passed_on(call: Call, uploaded: Call) -
 # --- The history
 
 
-def shown(rows: int, state: str = "running", **changes: Any) -> dict[str, Any]:
+def campaign_at(rows: int, state: str = "running", **changes: Any) -> dict[str, Any]:
     return {
         "campaign": "c",
         "state": state,
@@ -425,9 +423,9 @@ def test_history_is_bounded_and_keeps_its_ends() -> None:
     history, start = History(), 1794355200.0
 
     for second in range(1, 20_001):
-        history.record(shown(second), start + second)
+        history.record(campaign_at(second), start + second)
     for _ in range(3):
-        history.record(shown(20_000, "done", finishedAt="2026-11-11T05:33:20Z"), start + 50_000)
+        history.record(campaign_at(20_000, "done", finishedAt="2026-11-11T05:33:20Z"), start + 50_000)
 
     samples = history.samples
     assert SAMPLES / 2 < len(samples) <= SAMPLES
@@ -438,40 +436,40 @@ def test_history_is_bounded_and_keeps_its_ends() -> None:
 
 
 class Function:
-    """The HTTP function as the watch sees it."""
+    """A fake HTTP function that returns one response after the other."""
 
-    def __init__(self, *answers: dict[str, Any] | None) -> None:
-        self.answers, self.asked = list(answers), 0
+    def __init__(self, *responses: dict[str, Any] | None) -> None:
+        self.responses, self.requests = list(responses), 0
 
     def request(self, _: str, path: str, __: Any = None) -> tuple[int, dict[str, Any]]:
-        self.asked += 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer is None:
+        self.requests += 1
+        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        if response is None:
             raise FunctionRefused(503, {"detail": "busy"})
         if path:
-            return 200, answer
-        return 200, {"campaigns": [answer]}
+            return 200, response
+        return 200, {"campaigns": [response]}
 
 
 def test_running_campaign_is_sampled_until_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_local.inbox.campaigns.history.SAMPLE_SECONDS", 0.01)
-    done = shown(9, "done", finishedAt="2026-11-11T00:00:09Z")
-    function = Function(shown(1), None, shown(5), done)
+    done = campaign_at(9, "done", finishedAt="2026-11-11T00:00:09Z")
+    function = Function(campaign_at(1), None, campaign_at(5), done)
     announced: list[str] = []
-    watch = CampaignWatch(function, announced.append)  # type: ignore[arg-type]  # a stand-in
+    watch = CampaignWatch(function, announced.append)  # type: ignore[arg-type]  # a fake
 
     watch.list_all()
-    eventually(lambda: not any(each.name == "campaign-watch" for each in threading.enumerate()))
+    eventually(lambda: not any(thread.name == "campaign-watch" for thread in threading.enumerate()))
 
-    assert function.asked == 4
+    assert function.requests == 4
     assert set(announced) == {"campaigns"}
 
 
 def test_only_the_latest_campaigns_have_a_history(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mpaas_local.inbox.campaigns.history.CAMPAIGNS", 1)
     ended = {"state": "done", "finishedAt": "2026-11-11T00:00:09Z"}
-    older = shown(1, **ended) | {"campaign": "older", "startedAt": "2026-11-10T00:00:00Z"}
-    watch = CampaignWatch(Function(shown(9, **ended), older, shown(9, **ended)), print)  # type: ignore[arg-type]  # a stand-in
+    older = campaign_at(1, **ended) | {"campaign": "older", "startedAt": "2026-11-10T00:00:00Z"}
+    watch = CampaignWatch(Function(campaign_at(9, **ended), older, campaign_at(9, **ended)), print)  # type: ignore[arg-type]  # a fake
 
     watch.list_all()
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person sees and does."""
+"""The page in a real browser."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PAGES = [
 
 def push(stack: Stack, **changes: Any) -> None:
     url = f"{stack.urls['http_push']}/v1/pushes"
-    answer = urllib3.request("POST", url, json=MESSAGE | changes, retries=False, timeout=60)
-    assert answer.status in {200, 502, 503}, answer.data
+    response = urllib3.request("POST", url, json=MESSAGE | changes, retries=False, timeout=60)
+    assert response.status in {200, 502, 503}, response.data
 
 
 def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
-    """Have the queue function give a message up; returns the queue of dead letters."""
+    """Make the queue function give a message up; return the name of the dead-letter queue."""
     name = stack.hosts["queue_push"].function.environment["PUSH_DEAD_LETTER_QUEUE"]
     store = stack.queues.store
     before = store.queue(name).active_messages
@@ -46,7 +46,7 @@ def dead_letter(stack: Stack, body: dict[str, Any]) -> str:
 
 
 def campaign(stack: Stack) -> str:
-    """Start a campaign to a user and return its id."""
+    """Start a campaign to one user and return its id."""
     name = f"campaign-{time.time_ns()}"
     api = f"{stack.inbox_url}/api"
     uploaded = urllib3.request(
@@ -58,13 +58,13 @@ def campaign(stack: Stack) -> str:
     ).json()
     message = {key: value for key, value in MESSAGE.items() if key != "targets"}
     document = {"campaign": name, "message": message, "audience": uploaded["audience"]}
-    answer = urllib3.request("POST", f"{api}/campaigns", json=document, retries=False, timeout=60)
-    assert answer.status == 201, answer.data
+    response = urllib3.request("POST", f"{api}/campaigns", json=document, retries=False, timeout=60)
+    assert response.status == 201, response.data
     return name
 
 
 def drop(page: Page, text: str, name: str = "users.csv") -> None:
-    """Drop a file on the page, as from a folder."""
+    """Drop a file on the page."""
     page.locator("main h1").wait_for()
     files = page.evaluate_handle(
         "([text, name]) => { const files = new DataTransfer(); files.items.add(new File([text], name)); return files }",
@@ -78,7 +78,7 @@ WATCH_PROGRESS = """() => {
     const look = () => document.querySelectorAll("progress").forEach((bar) => window.progress.push(bar.getAttribute("aria-label")));
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
 }"""
-"""Has the page remember the label of every progress bar that it shows, for however short."""
+"""Records the label of every progress bar of the page, however briefly it is shown."""
 
 
 def rows(page: Page) -> Any:
@@ -148,10 +148,10 @@ def test_list_is_searched_filtered_and_cleared(page: Page, stack: Stack) -> None
     page.get_by_role("button", name="Reset the filter").click()
     expect(rows(page)).to_have_count(3)
 
-    page.once("dialog", lambda asked: asked.dismiss())
+    page.once("dialog", lambda dialog: dialog.dismiss())
     page.get_by_role("button", name="Delete all").click()
     expect(rows(page)).to_have_count(3)
-    page.once("dialog", lambda asked: asked.accept())
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete all").click()
     expect(page.get_by_text("No pushes yet")).to_be_visible()
 
@@ -380,7 +380,7 @@ def test_message_is_composed_validated_and_sent_through_every_trigger(page: Page
     expect(rows(page)).to_have_count(3)
     for trigger in ("http", "timer", "queue"):
         expect(rows(page).filter(has_text=trigger)).to_have_count(1)
-    (parameters,) = {json.dumps(each["parameters"]["ExtendedParams"]) for each in stack.sandbox.inbox()}
+    (parameters,) = {json.dumps(entry["parameters"]["ExtendedParams"]) for entry in stack.sandbox.inbox()}
     assert json.loads(json.loads(parameters)) == {"order": "4711"}
 
 
@@ -496,16 +496,16 @@ def test_dead_letter_is_shown_and_sent_back(page: Page, stack: Stack) -> None:
     letter = page.locator(".letters li", has_text="Returned").last
     expect(letter).to_contain_text("refused")
     expect(letter).to_contain_text("expiredSeconds: must be at least 1")
-    known = {each.id for each in stack.queues.store.messages(name)}
+    known = {letter.id for letter in stack.queues.store.messages(name)}
 
     letter.get_by_role("button", name="Send back").click()
 
     expect(page.locator(".letters li", has_text="Returned").last).to_be_visible()
 
-    # It is as wrong as before: one letter went, another of the same message comes.
+    # Its message is still invalid: the letter is removed, and another one with the same message arrives.
     def letter_was_replaced() -> bool:
-        there = {each.id for each in stack.queues.store.messages(name)}
-        return len(there - known) == 1 and len(known - there) == 1
+        current = {letter.id for letter in stack.queues.store.messages(name)}
+        return len(current - known) == 1 and len(known - current) == 1
 
     eventually(letter_was_replaced)
 
@@ -519,7 +519,7 @@ def test_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) 
     expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
     expect(page.get_by_role("button", name="line 3: us…(6)")).to_be_visible()
     expect(page.get_by_role("button", name="line 1,501: us…(9)")).to_be_visible()
-    expect(page.get_by_text("line 2: column name is empty")).to_be_visible()  # of the rows that were rendered
+    expect(page.get_by_text("line 2: column name is empty")).to_be_visible()  # one of the rendered rows
     page.get_by_role("spinbutton", name="Targets a second").fill("20")
     expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("Hello Ada")
 
@@ -556,7 +556,7 @@ def test_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) 
     page.get_by_role("link", name="all campaigns").click()
     page.get_by_role("button", name="New campaign").click()
     expect(page.get_by_text("Choose a file")).to_be_visible()
-    expect(page.get_by_role("form", name="Campaign")).to_have_count(0)  # what was dropped is not read again
+    expect(page.get_by_role("form", name="Campaign")).to_have_count(0)  # the dropped file is not read again
 
 
 def test_campaign_in_yaml_fills_in_the_form(page: Page) -> None:
@@ -586,7 +586,7 @@ def test_typed_pace_is_used_at_start_resume_and_change(page: Page, stack: Stack)
     page.goto("/#/new-campaign")
     drop(page, "user_id\n" + "".join(f"user-{n}\n" for n in range(2000)))
     page.get_by_label("Campaign id").fill(name)
-    page.once("dialog", lambda asked: asked.accept())  # started without a check
+    page.once("dialog", lambda dialog: dialog.accept())  # started without a check
     type_pace(50)
     page.get_by_role("button", name="Start").click()
     page.get_by_role("button", name="Pause").click()
@@ -610,35 +610,35 @@ def test_campaign_is_cancelled_only_after_confirmation(page: Page, stack: Stack)
     drop(page, "user_id\n" + "".join(f"user-{n}\n" for n in range(900)))
     page.get_by_label("Campaign id").fill(name)
     page.get_by_role("spinbutton", name="Targets a second").fill("10")
-    page.once("dialog", lambda asked: asked.accept())  # started without a check
+    page.once("dialog", lambda dialog: dialog.accept())  # started without a check
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("running", exact=True)).to_be_visible()
 
-    page.once("dialog", lambda asked: asked.dismiss())
+    page.once("dialog", lambda dialog: dialog.dismiss())
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("running", exact=True)).to_be_visible()
-    page.once("dialog", lambda asked: asked.accept())
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
 
     expect(page.locator(".marks", has_text=re.compile("cancelled.*ended"))).to_be_visible()
     url = f"{stack.urls['http_push']}/v1/campaigns/{name}"
-    found = urllib3.request("GET", url, retries=False, timeout=60).json()
-    assert found["state"] == "cancelled"
-    assert found["counts"]["cancelled"] > 0
+    cancelled = urllib3.request("GET", url, retries=False, timeout=60).json()
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["counts"]["cancelled"] > 0
     moments = [
-        datetime.fromisoformat(found[key].replace("Z", "+00:00")) for key in ("startedAt", "finishedAt")
+        datetime.fromisoformat(cancelled[key].replace("Z", "+00:00")) for key in ("startedAt", "finishedAt")
     ]
-    rate = found["counts"]["accepted"] / max((moments[1] - moments[0]).total_seconds(), 1)
+    rate = cancelled["counts"]["accepted"] / max((moments[1] - moments[0]).total_seconds(), 1)
     expect(page.locator(".figures > div", has_text="average rate")).to_contain_text(f"{int(rate + 0.5)}/s")
-    history = [{"at": 0, "counts": {"rows": 0}}, {"at": 10, "counts": found["counts"] | {"accepted": 20}}]
+    history = [{"at": 0, "counts": {"rows": 0}}, {"at": 10, "counts": cancelled["counts"] | {"accepted": 20}}]
     sent = "(history) => import(document.scripts[0].src.replace('main', 'curves')).then(({ rateNow }) => rateNow(history))"
-    assert page.evaluate(sent, history) == 2  # of the cancelled rows none
+    assert page.evaluate(sent, history) == 2  # excludes the cancelled rows
 
     # The same id with other content
     page.goto("/#/campaigns")
     drop(page, "user_id\nuser-1\n")
     page.get_by_label("Campaign id").fill(name)
-    page.once("dialog", lambda asked: asked.accept())
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Start").click()
     refused = page.locator(".verdict").get_by_role("alert")
     expect(refused).to_contain_text(
@@ -648,7 +648,7 @@ def test_campaign_is_cancelled_only_after_confirmation(page: Page, stack: Stack)
     page.get_by_role("button", name="Use the id").click()
     expect(page.get_by_label("Campaign id")).to_have_value(f"{name}-2")
     expect(refused).to_have_count(0)
-    page.once("dialog", lambda asked: asked.accept())
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text("done", exact=True)).to_be_visible()
     page.get_by_role("link", name="Pushes").click()
@@ -680,7 +680,7 @@ def test_unusable_audience_and_missing_header_are_reported_on_the_page(page: Pag
     expect(page.get_by_role("cell", name="user-1", exact=True)).to_be_visible()
 
 
-# --- For everybody
+# --- Accessibility, security and the form
 
 
 @pytest.mark.parametrize("place", PAGES)
@@ -704,15 +704,15 @@ def test_axe_reports_no_violation(page: Page, stack: Stack, place: str) -> None:
     for summary in page.locator("summary").all():
         summary.click()
 
-    found: dict[str, Any] = {}
+    violations: dict[str, Any] = {}
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
-        found[scheme] = [
-            (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
-            for each in Axe().run(page).response["violations"]
+        violations[scheme] = [
+            (violation["id"], violation["nodes"][0]["html"], violation["nodes"][0]["failureSummary"])
+            for violation in Axe().run(page).response["violations"]
         ]
 
-    assert found == {"light": [], "dark": []}
+    assert violations == {"light": [], "dark": []}
 
 
 def test_colour_scheme_follows_the_system_and_the_button(page: Page) -> None:
@@ -805,8 +805,8 @@ def test_page_uses_only_the_documented_api(page: Page, stack: Stack) -> None:
         for path, operations in document["paths"].items()
         for method in operations
     ]
-    asked: list[tuple[str, str]] = []
-    page.on("request", lambda request: asked.append((request.method, urlsplit(request.url).path)))
+    requests: list[tuple[str, str]] = []
+    page.on("request", lambda request: requests.append((request.method, urlsplit(request.url).path)))
     push(stack)
     dead = dead_letter(stack, MESSAGE | {"expiredSeconds": 0})
     page.goto("/")
@@ -820,7 +820,7 @@ def test_page_uses_only_the_documented_api(page: Page, stack: Stack) -> None:
     page.get_by_role("button", name="Send back").first.click()
     page.wait_for_timeout(300)
 
-    api = [each for each in asked if each[1].startswith("/api/")]
+    api = [request for request in requests if request[1].startswith("/api/")]
     assert len({path for _, path in api}) >= 8
     for method, path in api:
         assert any(known == method and pattern.fullmatch(path) for known, pattern in documented), (
@@ -830,15 +830,15 @@ def test_page_uses_only_the_documented_api(page: Page, stack: Stack) -> None:
 
 
 def test_page_loads_nothing_from_elsewhere(page: Page, stack: Stack) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     push(stack, iconUrls={"defaultUrl": "https://example.com/icon.png"}, uri="https://example.com/")
     page.goto("/")
     rows(page).click()
     expect(page.get_by_role("figure", name="Xiaomi")).to_be_visible()
 
-    assert asked
-    assert all(url.startswith(stack.inbox_url) for url in asked)
+    assert requests
+    assert all(url.startswith(stack.inbox_url) for url in requests)
 
 
 def test_json_is_sent_as_typed(page: Page, stack: Stack) -> None:
