@@ -19,6 +19,7 @@ from rich.table import Table
 
 from deploy.cloud import CloudRefused
 from deploy.deploy import DeploymentFailed, deploy, find_layer
+from deploy.external_resources import external_differences
 from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
@@ -26,7 +27,6 @@ from deploy.releases import NO_GIT, Release, git, live_release, previous_release
 from deploy.removal import delete_orphaned_functions, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
-from deploy.surroundings import surroundings
 from mpaas_push.errors import PushError
 from project.env_file import ACCOUNT_SETTINGS
 
@@ -63,7 +63,7 @@ def plan_stage(stage: Stage, package: Path | None) -> int:
         print(f"fix first: {text}")
     for what in findings.unverified:
         print(f"note: could not check whether {what} exists")
-    external, uncompared = surroundings(stage)
+    external, uncompared = external_differences(stage)
     if planned:
         print_differences(planned)
         changes = "1 change" if len(planned) == 1 else f"{len(planned)} changes"

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from mpaas_local.fc.api_errors import ERROR_HANDLERS, ApiError, api_error_of, json_response
 from mpaas_local.fc.asynchronous import delay_of
 from mpaas_local.fc.call import new_request_id
-from mpaas_local.fc.clients import call_unless_disconnected
+from mpaas_local.fc.disconnection import call_unless_disconnected
 from mpaas_local.fc.http_trigger import REQUEST_BODY_LIMIT
 from mpaas_local.fc.signatures import ApiCall, Unsigned, verify
 from mpaas_local.fc.timer_trigger import UnknownTimer

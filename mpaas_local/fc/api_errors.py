@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from mpaas_local.compact_json import compact_json
 from mpaas_local.fc.call import new_request_id
-from mpaas_local.fc.clients import ClientDisconnected
+from mpaas_local.fc.disconnection import ClientDisconnected
 from mpaas_local.fc.errors import (
     HostClosed,
     InvalidArgument,

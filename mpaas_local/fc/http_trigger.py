@@ -25,7 +25,7 @@ from starlette.routing import Mount
 from mpaas_local.account import Account
 from mpaas_local.compact_json import compact_json
 from mpaas_local.fc.asynchronous import delay_of
-from mpaas_local.fc.clients import ClientDisconnected, call_unless_disconnected
+from mpaas_local.fc.disconnection import ClientDisconnected, call_unless_disconnected
 from mpaas_local.fc.errors import InvalidArgument, PayloadTooLarge, TaskExists, Throttled
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_event import HttpRequest, PlatformFields, event_of

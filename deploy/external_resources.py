@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from deploy.stage import Stage
     from project.function import FunctionProperties
 
-__all__ = ["surroundings"]
+__all__ = ["external_differences"]
 
 
-def surroundings(stage: Stage) -> tuple[list[Difference], list[str]]:
+def external_differences(stage: Stage) -> tuple[list[Difference], list[str]]:
     """Compare queues, role, rules and streams; return the differences, and what could not be compared.
 
     Missing queues and roles are left out: `preflight` reports them.
