@@ -230,7 +230,7 @@ def cancel_campaign(campaign_id: str) -> Response[str]:
 
 @app.get("/v1/health")
 def health() -> Response[str]:
-    """Report whether settings, AccessKey and ledger work; shows no values."""
+    """Report whether settings are valid, an AccessKey is found and the ledger works; shows no values."""
     http_request.check_no_query(app.current_event)
     return responses.health(__version__, app.lambda_context)
 

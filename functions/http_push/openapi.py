@@ -83,7 +83,7 @@ def document() -> dict[str, Any]:
             "/v1/pushes": {"post": _PUSH},
             **campaign_paths(_problem),
             "/v1/health": {
-                "get": _get("health", "Whether settings and AccessKey are valid", _content("Health"))
+                "get": _get("health", "Whether settings are valid and an AccessKey found", _content("Health"))
             },
             "/openapi.json": {"get": _get("openapi", "This description", {"application/json": {}})},
             "/docs": {"get": _get("docs", "A page to read this description and try it", {"text/html": {}})},

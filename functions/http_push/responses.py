@@ -111,7 +111,10 @@ def tasks(
 
 
 def health(version: str, context: object) -> Response[str]:
-    """Report whether settings, AccessKey and ledger work; names variables but shows no values."""
+    """Report whether settings are valid, an AccessKey is found and the ledger works.
+
+    The AccessKey is not tried. The texts name variables but show no values.
+    """
     checks = {
         "settings": _check(Settings.from_env),
         "credentials": _check(lambda: Credentials.resolve(context)),
