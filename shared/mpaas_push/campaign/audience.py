@@ -206,7 +206,7 @@ def _second_row(beginning: bytes, audience: Audience) -> list[str]:
 
 
 def _similar_to_row(columns: Sequence[str], row: Sequence[str]) -> list[bool]:
-    """Return for each column whether its name differs from the value below it only in words with digits."""
+    """Return for each column whether its name looks like the value below it, except for words with digits."""
     return [
         (shape := _WORD_WITH_DIGIT.sub("#", name)) != name
         and shape == _WORD_WITH_DIGIT.sub("#", value)

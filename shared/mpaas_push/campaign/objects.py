@@ -85,7 +85,7 @@ class OssObjects:
             credentials: The AccessKey, with the permissions of docs/permissions.md.
             inside: Whether the region's internal endpoint is used, unless the settings name an endpoint.
         """
-        import alibabacloud_oss_v2 as oss  # takes 0.2 s, which single pushes are spared
+        import alibabacloud_oss_v2 as oss  # takes 0.2 s; single pushes do not need it
 
         self._oss: Any = oss
         self._errors = (oss.exceptions.BaseError, OSError)

@@ -515,7 +515,8 @@ class _Worker:
         """Wait before throttled requests are sent again.
 
         Raises:
-            _HandOver: the wait is too long for this task, or the campaign was cancelled.
+            _HandOver: the wait is too long for this task; or meanwhile the campaign ended, was cancelled, or
+                its window closed.
             _Ended: the campaign was paused, or another worker holds the piece.
         """
         if {outcome.result_code for outcome in outcomes} - OWN_CODES:

@@ -2,7 +2,8 @@
 --
 -- ARGV  fingerprint, ETag, seconds to keep it, then names and values of its fields
 --
--- Returns `started` or `same` with the number of its latest plan; `content` or `file` if that of the id differs.
+-- Returns `started` or `same` with the number of its latest plan; `content` or `file` if the campaign of this id has
+-- another one.
 
 local existing = redis.call('HMGET', key, 'fingerprint', 'etag', 'plans')
 if existing[1] then
