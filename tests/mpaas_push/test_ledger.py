@@ -685,14 +685,22 @@ def numbered(count: int) -> list[PushMessage]:
     return [push(targetMsgkey={f"user-{index}": f"id-{index}"}) for index in range(count)]
 
 
-def test_killed_worker_leaves_at_most_one_block_of_claims(url: str) -> None:
-    claimed: list[int] = []
+def counting_claims(url: str, claimed: list[int]) -> Responder:
+    """Accept a push; first append the number of claims in the ledger to `claimed`."""
 
     def respond(exchange: Exchange) -> bool:
         claimed.append(sum(text.startswith("1 claimed") for text, _ in records_in(url).values()))
         return reply(OK)(exchange)
 
-    with Server(respond) as server, instances(1, server, url, PUSH_CONCURRENCY="2") as (client,):
+    return respond
+
+
+def test_killed_worker_leaves_at_most_one_block_of_claims(url: str) -> None:
+    claimed: list[int] = []
+    with (
+        Server(counting_claims(url, claimed)) as server,
+        instances(1, server, url, PUSH_CONCURRENCY="2") as (client,),
+    ):
         outcomes = client.send_all(numbered(90), invocation=within())
 
         assert [outcome.kind for (outcome,) in outcomes] == [ACCEPTED] * 90
@@ -747,12 +755,10 @@ def test_requests_without_time_left_are_not_claimed_and_logged_in_one_line(
 def test_finished_requests_are_settled_while_others_are_in_flight(url: str) -> None:
     """A killed worker then leaves few requests with an unknown outcome, even in its last block."""
     claimed: list[int] = []
-
-    def respond(exchange: Exchange) -> bool:
-        claimed.append(sum(text.startswith("1 claimed") for text, _ in records_in(url).values()))
-        return reply(OK)(exchange)
-
-    with Server(respond) as server, instances(1, server, url, PUSH_CONCURRENCY="1") as (client,):
+    with (
+        Server(counting_claims(url, claimed)) as server,
+        instances(1, server, url, PUSH_CONCURRENCY="1") as (client,),
+    ):
         client.send_all(numbered(MIN_BLOCK // 2), invocation=within())
     assert claimed[0] == MIN_BLOCK // 2
     assert claimed[-1] <= MIN_BLOCK // 4
