@@ -249,7 +249,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         figures = run(Plan(rows=options.rows, kills=options.kills), Path(folder))
     rows = figures.counts.pop("rows")
-    print("| | |\n|---|---:|")
+    print("| measure | value |\n|---|---:|")
     for name, number in (
         ("rows", rows),
         *figures.counts.items(),

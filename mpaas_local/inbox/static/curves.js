@@ -40,11 +40,11 @@ function Chart({ history, unit, lines }) {
   const y = (value) => (HEIGHT - 2 - (value / most) * (HEIGHT - 8)).toFixed(1);
   const label = lines.map(([, values, name]) => `${name} ${thousands(Math.round(values[values.length - 1]))}`).join(", ");
   return html`<figure class="curve">
-    <svg class="chart" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${`${unit}: ${label}; at most ${thousands(Math.round(most))}`}>
+    <svg class="chart" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label=${`${unit}: ${label}; maximum ${thousands(Math.round(most))}`}>
       ${lines.map(([kind, values]) => html`<polyline key=${kind} class=${kind} vector-effect="non-scaling-stroke" points=${values.map((value, index) => `${kind === "pace" && index ? `${x(history[index].at)},${y(values[index - 1])} ` : ""}${x(history[index].at)},${y(value)}`).join(" ")} />`)}
       <line x1="0" y1=${HEIGHT - 1} x2=${WIDTH} y2=${HEIGHT - 1} />
     </svg>
-    <p class="scale" aria-hidden="true"><span>${clock(first * 1000)}</span><span>at most ${thousands(Math.round(most))} ${unit}</span><span>${clock(last * 1000)}</span></p>
+    <p class="scale" aria-hidden="true"><span>${clock(first * 1000)}</span><span>maximum ${thousands(Math.round(most))} ${unit}</span><span>${clock(last * 1000)}</span></p>
     <figcaption class="legend">${lines.map(([kind, values, name]) => html`<span key=${kind}><i class=${kind}></i>${name} ${thousands(Math.round(values[values.length - 1]))}</span>`)}</figcaption>
   </figure>`;
 }

@@ -35,7 +35,7 @@ const Figure = ({ name, value }) => html`<div><dt>${name}</dt><dd>${value}</dd><
 function Minutes({ minutes }) {
   const sum = (minute) => Object.values(minute.outcomes).reduce((a, b) => a + b, 0);
   const most = Math.max(1, ...minutes.map(sum));
-  return html`<svg class="chart" viewBox="0 0 300 80" role="img" aria-label=${`Requests per minute, at most ${most}`}>
+  return html`<svg class="chart" viewBox="0 0 300 80" role="img" aria-label=${`Requests per minute, maximum ${most}`}>
     ${minutes.map((minute, index) => {
       let bottom = 78;
       return OUTCOMES.map((outcome) => {
@@ -46,7 +46,7 @@ function Minutes({ minutes }) {
     })}
     <line x1="0" y1="79" x2="300" y2="79" />
   </svg>
-  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>at most ${thousands(most)} per minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
+  <p class="scale" aria-hidden="true"><span>${clock(minutes[0].minute * 1000)}</span><span>maximum ${thousands(most)} per minute</span><span>${clock(minutes[minutes.length - 1].minute * 1000)}</span></p>`;
 }
 
 function Bars({ values }) {

@@ -485,7 +485,7 @@ def test_overview_counts_requests(page: Page, stack: Stack) -> None:
     expect(page.locator("dt", has_text="Requests received").locator("+ dd")).to_have_text(str(before + 1))
     expect(page.get_by_role("row", name=re.compile("mpaas-http-push-dev"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Requests per minute"))).to_be_visible()
-    expect(page.locator(".scale")).to_contain_text(re.compile(r"at most \d+ per minute"))
+    expect(page.locator(".scale")).to_contain_text(re.compile(r"maximum \d+ per minute"))
     expect(page.get_by_label("accepted")).to_be_visible()
 
 
