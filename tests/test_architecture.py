@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {
+PACKAGES = {
     "mpaas_push": ROOT / "shared" / "mpaas_push",
     "project": ROOT / "project",
     "deploy": ROOT / "deploy",
     "mpaas_local": ROOT / "mpaas_local",
 }
 OUTSIDE = ("functions", "benchmarks", "tests")
-"""Python folders that no room imports."""
+"""Folders that none of these packages imports."""
 
 
-def modules(room: str) -> dict[str, Path]:
-    """Return the files of a room's modules by dotted name; a package has its own name."""
-    folder = ROOMS[room]
+def modules(package: str) -> dict[str, Path]:
+    """Return the files of a package's modules by dotted name; a package has its own name."""
+    folder = PACKAGES[package]
     files = {}
     for file in sorted(folder.rglob("*.py")):
         path = file.relative_to(folder.parent).with_suffix("")
@@ -66,7 +66,7 @@ def module_of(name: str, known: Container[str]) -> str:
     return name if name in known else name.rpartition(".")[0]
 
 
-@pytest.mark.parametrize("folder", [*ROOMS.values(), *(ROOT / name for name in OUTSIDE)])
+@pytest.mark.parametrize("folder", [*PACKAGES.values(), *(ROOT / name for name in OUTSIDE)])
 def test_imports_are_absolute(folder: Path) -> None:
     relative = {
         file.relative_to(ROOT): imported
@@ -78,12 +78,12 @@ def test_imports_are_absolute(folder: Path) -> None:
     assert relative == {}
 
 
-def used_rooms(file: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(file)} & {*ROOMS, *OUTSIDE}
+def used_packages(file: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(file)} & {*PACKAGES, *OUTSIDE}
 
 
 @pytest.mark.parametrize(
-    ("room", "allowed"),
+    ("package", "allowed"),
     [
         ("mpaas_push", {"mpaas_push"}),
         ("project", {"project", "mpaas_push"}),
@@ -91,20 +91,22 @@ def used_rooms(file: Path) -> set[str]:
         ("mpaas_local", {"mpaas_local", "project", "mpaas_push"}),
     ],
 )
-def test_room_imports_only_rooms_below_it(room: str, allowed: set[str]) -> None:
-    wrong = {name: used_rooms(file) - allowed for name, file in modules(room).items()}
+def test_package_imports_only_packages_below_it(package: str, allowed: set[str]) -> None:
+    wrong = {name: used_packages(file) - allowed for name, file in modules(package).items()}
 
-    assert {name: rooms for name, rooms in wrong.items() if rooms} == {}
+    assert {name: packages for name, packages in wrong.items() if packages} == {}
 
 
 FUNCTIONS = sorted((ROOT / "functions").glob("*_push"))
 
 
 def test_functions_import_only_the_layer() -> None:
-    wrong = {file: used_rooms(file) - {"mpaas_push"} for folder in FUNCTIONS for file in folder.rglob("*.py")}
+    wrong = {
+        file: used_packages(file) - {"mpaas_push"} for folder in FUNCTIONS for file in folder.rglob("*.py")
+    }
 
     assert len(wrong) > 1
-    assert {file: rooms for file, rooms in wrong.items() if rooms} == {}
+    assert {file: packages for file, packages in wrong.items() if packages} == {}
 
 
 def service(name: str) -> dict[str, Path]:
@@ -122,7 +124,9 @@ def service(name: str) -> dict[str, Path]:
     [("mpaas", set()), ("mns", set()), ("oss", set()), ("fc", {"project"}), ("eventbridge", {"project"})],
 )
 def test_local_service_shares_no_code_with_the_code_it_checks_or_runs(name: str, allowed: set[str]) -> None:
-    wrong = {module: used_rooms(file) - {"mpaas_local"} - allowed for module, file in service(name).items()}
+    wrong = {
+        module: used_packages(file) - {"mpaas_local"} - allowed for module, file in service(name).items()
+    }
 
     assert len(wrong) > 1
     assert {module: rooms for module, rooms in wrong.items() if rooms} == {}
@@ -216,7 +220,7 @@ def import_cycle(known: Mapping[str, Path]) -> str:
 
 
 def test_modules_have_no_import_cycle() -> None:
-    assert import_cycle({name: file for room in ROOMS for name, file in modules(room).items()}) == ""
+    assert import_cycle({name: file for package in PACKAGES for name, file in modules(package).items()}) == ""
 
 
 @pytest.mark.parametrize("folder", FUNCTIONS, ids=lambda folder: folder.name)
@@ -239,11 +243,11 @@ def is_positional_dataclass(statement: ast.ClassDef) -> bool:
     )
 
 
-@pytest.mark.parametrize("room", [*ROOMS.values(), *(ROOT / name for name in OUTSIDE)])
-def test_dataclass_with_more_than_four_fields_is_keyword_only(room: Path) -> None:
+@pytest.mark.parametrize("folder", [*PACKAGES.values(), *(ROOT / name for name in OUTSIDE)])
+def test_dataclass_with_more_than_four_fields_is_keyword_only(folder: Path) -> None:
     positional = [
         f"{file.relative_to(ROOT)}: {statement.name}"
-        for file in room.rglob("*.py")
+        for file in folder.rglob("*.py")
         if "@dataclass" in (text := file.read_text("utf-8"))
         for statement in ast.walk(ast.parse(text))
         if isinstance(statement, ast.ClassDef) and is_positional_dataclass(statement)
@@ -278,15 +282,20 @@ def test_every_request_has_a_timeout(folder: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", PAGE))))
 def test_module_or_folder_named_in_the_architecture_exists(name: str) -> None:
-    folders = (ROOT, ROOMS["mpaas_push"], *ROOMS["mpaas_local"].glob("**/"), *(ROOT / "functions").glob("*/"))
+    folders = (
+        ROOT,
+        PACKAGES["mpaas_push"],
+        *PACKAGES["mpaas_local"].glob("**/"),
+        *(ROOT / "functions").glob("*/"),
+    )
 
     assert any((folder / name).exists() for folder in folders)
 
 
-@pytest.mark.parametrize("room", ["mpaas_push", "project", "deploy"])
-def test_architecture_names_every_module(room: str) -> None:
-    start = ROOMS[room] if room == "mpaas_push" else ROOT
-    paths = [file.relative_to(start).as_posix() for file in modules(room).values()]
+@pytest.mark.parametrize("package", ["mpaas_push", "project", "deploy"])
+def test_architecture_names_every_module(package: str) -> None:
+    start = PACKAGES[package] if package == "mpaas_push" else ROOT
+    paths = [file.relative_to(start).as_posix() for file in modules(package).values()]
 
     missing = {path for path in paths if not path.endswith("__.py") and f"`{path}`" not in PAGE}
 
@@ -322,8 +331,8 @@ def test_module_of_a_package_imports_only_modules_above_it_in_the_table(package:
     assert wrong == []
 
 
-def test_architecture_names_every_room_and_shared_module() -> None:
-    local = ROOMS["mpaas_local"]
+def test_architecture_names_every_folder_and_shared_module() -> None:
+    local = PACKAGES["mpaas_local"]
     shared = {file.name for file in local.glob("*.py") if not file.name.startswith("__")}
     rooms = {f"{file.parent.name}/" for file in local.glob("*/__init__.py")}
     functions = {file.name for file in (ROOT / "functions").glob("*/*.py")}

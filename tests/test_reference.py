@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-ROOMS = ("functions", "shared", "project", "deploy", "mpaas_local", "benchmarks", "tests")
+FOLDERS = ("functions", "shared", "project", "deploy", "mpaas_local", "benchmarks", "tests")
 SUFFIXES = (".py", ".js", ".lua", ".yaml", ".yml", ".toml", ".in")
 
 HEADINGS = {
@@ -22,7 +22,7 @@ SECTION_NUMBER = re.compile(r"§\s?\d|\b[Ss]ection\s+\d")
 
 
 def sources() -> list[Path]:
-    files = [file for room in ROOMS for file in (ROOT / room).rglob("*") if file.suffix in SUFFIXES]
+    files = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*") if file.suffix in SUFFIXES]
     files += [file for file in ROOT.iterdir() if file.suffix in SUFFIXES or file.name == "Makefile"]
     # This file contains wrong citations on purpose.
     return sorted(file for file in files if "vendor" not in file.parts and file != Path(__file__))

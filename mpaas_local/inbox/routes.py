@@ -29,8 +29,8 @@ from mpaas_local.inbox.bodies import (
 )
 from mpaas_local.inbox.copies import copies_of
 from mpaas_local.inbox.dead_letters import NotSendable, message_in_letter
+from mpaas_local.inbox.message_view import message_of_parameters, view_of, warnings_of
 from mpaas_local.inbox.overview import overview
-from mpaas_local.inbox.showing import message_of_parameters, view_of, warnings_of
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.view import message_json, queue_json
 from mpaas_local.mpaas.bodies import ActiveFaults, Deleted, OrderedFault

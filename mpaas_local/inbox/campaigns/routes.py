@@ -19,7 +19,7 @@ from mpaas_local.inbox.campaigns.bodies import (
     UploadedAudience,
 )
 from mpaas_local.inbox.campaigns.commands import CommandFailed, Commands
-from mpaas_local.inbox.showing import view_of
+from mpaas_local.inbox.message_view import view_of
 from mpaas_local.mpaas.responses import Json
 from mpaas_local.mpaas.store import dump_json
 from mpaas_local.oss_client import oss_client

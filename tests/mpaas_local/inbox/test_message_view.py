@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_local.inbox.copies import copies_of
-from mpaas_local.inbox.showing import message_of_parameters, view_of
+from mpaas_local.inbox.message_view import message_of_parameters, view_of
 from mpaas_push import PushMessage
 from mpaas_push.message.advice import text_length
 from mpaas_push.message.constraints.clock import CHINA
