@@ -157,10 +157,11 @@ def remove_stage(stage: Stage, *, confirmed: bool) -> int:
         if cloud.function(name) is not None:
             make_deletable(cloud, name)
     deleted = delete_orphaned_functions(stage, cloud)
-    for name, error in (deleted or {}).items():
+    names = _names(stage)
+    for name, error in deleted or ():
+        names.append(name)
         if error:
             print(f"{name}: {error}", file=sys.stderr)
-    names = [*_names(stage), *(deleted or ())]
     code = stage.serverless().remove()
     remaining = [name for name in names if cloud.function(name) is not None]
     for name in remaining:

@@ -127,13 +127,11 @@ def _remove_orphaned_functions(stage: Stage, cloud: Cloud) -> bool:
         DeploymentFailed: a function could not be deleted.
     """
     deleted = delete_orphaned_functions(stage, cloud)
-    for name, error in (deleted or {}).items():
-        if error is None:
-            print(f"removed {name}, which {stage.descriptor.name} no longer has")
-    for name, error in (deleted or {}).items():
+    for name, error in deleted or ():
         if error:
             text = f"{stage.descriptor.name} no longer has {name}, but it is still live: {error}"
             raise DeploymentFailed(text)
+        print(f"removed {name}, which {stage.descriptor.name} no longer has")
     return deleted is not None
 
 

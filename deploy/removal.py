@@ -11,6 +11,8 @@ from deploy.plan import Difference
 from deploy.releases import live_release
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from deploy.cloud import Cloud
     from deploy.stage import Stage
 
@@ -61,13 +63,14 @@ def make_deletable(cloud: Cloud, name: str) -> None:
         cloud.delete_scaling_config(name)
 
 
-def delete_orphaned_functions(stage: Stage, cloud: Cloud) -> dict[str, CloudRefused | None] | None:
+def delete_orphaned_functions(stage: Stage, cloud: Cloud) -> Iterator[tuple[str, CloudRefused | None]] | None:
     """Delete the functions that a descriptor no longer has, with their triggers, versions and aliases.
 
     `s` does not know them, and they would keep pushing. If the key may not list functions, print a note.
 
     Returns:
-        Their names, each with the error if the deletion failed; None if the key may not list functions.
+        An iterator that deletes one function at each step, and yields its name and the error if the deletion
+        failed; None if the key may not list functions.
     """
     try:
         names = orphaned_functions(stage, cloud)
@@ -75,7 +78,7 @@ def delete_orphaned_functions(stage: Stage, cloud: Cloud) -> dict[str, CloudRefu
         functions = f"functions that {stage.descriptor.name} no longer has"
         print(f"note: could not check for {functions}: {error}", file=sys.stderr)
         return None
-    return {name: _delete(cloud, name) for name in names}
+    return ((name, _delete(cloud, name)) for name in names)
 
 
 def _delete(cloud: Cloud, name: str) -> CloudRefused | None:
