@@ -64,7 +64,7 @@ class _File:
 
 
 class _Queue:
-    """Accepts tasks after some seconds, as Function Compute does."""
+    """Accepts each task after `seconds`, the time that a call of Function Compute takes."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds

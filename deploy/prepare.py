@@ -114,7 +114,7 @@ def _advice(error: MNSExceptionBase) -> str:
 
 
 _ADVICE = {
-    "AccessDenied": "the AccessKey lacks the permission; use an administrator's, with any security token",
+    "AccessDenied": "the AccessKey lacks permission; use an administrator's, with its security token if any",
     "InvalidAccessKeyId": "the AccessKey does not exist; check ALIBABA_CLOUD_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "check ALIBABA_CLOUD_ACCESS_KEY_SECRET: it does not match the AccessKey",
     "TimeExpired": "check the clock of this machine",

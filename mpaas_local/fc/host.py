@@ -177,7 +177,7 @@ class FunctionHost:
             idle, self._idle = self._idle, []
             for instance in self._live - set(idle):
                 instance.kill()  # its call ends with an error and removes it
-        with contextlib.ExitStack() as retirements:  # an error of one does not keep the others
+        with contextlib.ExitStack() as retirements:  # an error of one does not affect the others
             for instance in idle:
                 retirements.callback(self._retire, instance)
         with self._changed:

@@ -102,9 +102,10 @@ def queue_row(connection: sqlite3.Connection, name: str) -> sqlite3.Row:
 def held_rows(
     connection: sqlite3.Connection, queue: str, handles: Iterable[str], now: int
 ) -> tuple[dict[str, sqlite3.Row], dict[str, MnsError]]:
-    """Return the rows of received messages, and the errors of the other handles, both by handle.
+    """Return the rows of the messages with these handles, and the errors of the other handles, by handle.
 
-    An error is `ReceiptHandleError` for text that is not a handle, `MessageNotExist` for an expired handle.
+    An error is `ReceiptHandleError` for text that is not a handle; `MessageNotExist` if the handle has
+    expired or the message was deleted.
 
     Args:
         connection: The store's connection, in a transaction.
