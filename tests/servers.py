@@ -7,6 +7,7 @@ are built by the functions below.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import socket
@@ -323,12 +324,8 @@ def closed_port() -> int:
     """Return a port on which nothing listens while this process runs."""
     bound = socket.socket()
     bound.bind((LOOPBACK, 0))
-    _closed.append(bound)
+    atexit.register(bound.close)  # bound until then, so that no other process gets the port
     return int(bound.getsockname()[1])
-
-
-_closed: list[socket.socket] = []
-"""Sockets that are bound, so that no other process gets their ports, but do not listen."""
 
 
 @contextlib.contextmanager
