@@ -170,7 +170,8 @@ class _Template:
             "RAM::Role",
             {
                 "RoleName": name,
-                "Description": "Permissions of the functions of mpaas-push",
+                # ROS cannot change it: a stack would have to replace the role, whose name is taken.
+                "Description": "What the functions of mpaas-push may do",
                 "AssumeRolePolicyDocument": TRUST_POLICY,
                 "Policies": [{"PolicyName": name, "PolicyDocument": self._policy}],
                 **({"PolicyAttachments": attached} if networked else {}),
