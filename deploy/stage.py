@@ -16,7 +16,7 @@ from deploy.layer import ROOT, runtime_of
 from deploy.plan import FunctionPlan, code_files
 from deploy.serverless import Serverless
 from mpaas_push.errors import Misconfigured
-from mpaas_push.settings import Settings
+from mpaas_push.settings import Settings, is_loopback
 from project.descriptor import DescriptorError, read_functions
 from project.env_file import FC_NAME_FAULT, REQUIRED_SETTINGS, deployer_key
 from project.stages import missing_settings, name_faults, read_settings, stage_file
@@ -134,7 +134,7 @@ class Stage:
             Misconfigured: the address is not on this machine.
         """
         address = self.env.get(STAND_IN)
-        if address and urlsplit(address).hostname not in {"127.0.0.1", "::1", "localhost"}:
+        if address and not is_loopback(urlsplit(address).hostname or ""):
             raise Misconfigured(
                 f"{STAND_IN} must be an address of this machine, such as http://127.0.0.1:9000"
             )

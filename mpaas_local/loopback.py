@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["LoopbackOnly", "is_loopback"]
+__all__ = ["LoopbackOnly", "names_this_machine"]
 
 _NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def is_loopback(host: str) -> bool:
+def names_this_machine(host: str) -> bool:
     """Whether a Host header, with or without a port, names this machine."""
     try:
         return urlsplit(f"//{host}").hostname in _NAMES
@@ -53,7 +53,7 @@ class LoopbackOnly:
 def _refusal(headers: Headers, subdomains: bool) -> str | None:
     host = headers.get("host", "")
     is_subdomain = subdomains and host.partition(":")[0].endswith(".localhost")
-    if not (is_loopback(host) or is_subdomain):
+    if not (names_this_machine(host) or is_subdomain):
         return "This service is available at 127.0.0.1 and localhost only."
     if headers.get("origin", f"http://{host}") not in (f"http://{host}", f"https://{host}"):
         return "This service rejects requests from pages of other origins."

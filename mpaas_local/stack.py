@@ -43,7 +43,6 @@ from mpaas_local.fc.topic_trigger import TopicTrigger, topic_of
 from mpaas_local.inbox import create_inbox_app
 from mpaas_local.inbox.campaigns.senders import CampaignSenders
 from mpaas_local.inbox.changes import Changes
-from mpaas_local.loopback import is_loopback
 from mpaas_local.mns import MnsServer, MnsStore
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mpaas import AccessKey, Sandbox
@@ -54,6 +53,7 @@ from mpaas_local.redis_server import RedisServer, redis_executable
 from mpaas_local.server import Server
 from mpaas_push.errors import Fault
 from mpaas_push.invocation import sender_of
+from mpaas_push.settings import is_loopback
 from project import triggers
 from project.descriptor import DescriptorError, read_functions
 
@@ -419,7 +419,7 @@ def _check_ledger(variables: Mapping[str, str]) -> None:
         ValueError: the ledger is not on this machine.
     """
     host = urlsplit(variables.get("PUSH_LEDGER_URL") or "redis://localhost").hostname or ""
-    if not is_loopback(f"[{host}]" if ":" in host else host):
+    if not is_loopback(host):
         raise ValueError(
             f"PUSH_LEDGER_URL names {host}, where local pushes would count as sent."
             " Unset it, or name a Redis on this machine"

@@ -12,8 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mpaas_push.errors import Fault
+from mpaas_push.settings import is_loopback
 from project.triggers import EventBridge, Http, Oss, Topic
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ SPARE_SECONDS = 30
 LONGEST_VISIBILITY_SECONDS = 43200
 WEEK_SECONDS = 7 * 24 * 3600
 """How long queues keep messages, the longest that MNS allows."""
-_THIS_MACHINE = re.compile(r"\w+://([^/@]*@)?(localhost|127\.[0-9.]+|\[::1\])([:/]|$)")
 _WORKERS = ("PUSH_WORKER_FUNCTION", "PUSH_CAMPAIGN_FUNCTION")
 _RETRIES, _DEAD_LETTERS = "PUSH_RETRY_QUEUE", "PUSH_DEAD_LETTER_QUEUE"
 
@@ -135,12 +136,20 @@ def _function_faults(path: str, props: FunctionProperties) -> Iterator[Fault]:
             f"{path}.internetAccess", "must be true, or vpcConfig set: the function could not reach mPaaS"
         )
     for name, value in props.environment_variables.items():
-        if _THIS_MACHINE.match(value):
+        if _is_on_this_machine(value):
             yield Fault(f"{path}.environmentVariables.{name}", "is an address of the function's own instance")
     for trigger in props.triggers:
         if isinstance(trigger, Http) and "POST" not in trigger.trigger_config.methods:
             at = f"{path}.triggers.{trigger.trigger_name}.triggerConfig.methods"
             yield Fault(at, "POST is missing: no push could be sent")
+
+
+def _is_on_this_machine(value: str) -> bool:
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        return False
+    return is_loopback(url.hostname or "")
 
 
 def _stream_faults(path: str, props: FunctionProperties, streams: Collection[_Stream]) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import urllib3
 
-from mpaas_local.loopback import is_loopback
+from mpaas_local.loopback import names_this_machine
 from mpaas_local.stack import Ports, Stack
 from tests.descriptors import PROJECT
 from tests.mpaas_push.message.examples import MESSAGE
@@ -86,5 +86,5 @@ def test_pages_of_a_service_may_call_it(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "LOCALHOST", "[::1]:8080"])
-def test_name_of_this_machine_is_loopback(host: str) -> None:
-    assert is_loopback(host)
+def test_host_header_may_have_a_port_and_capitals(host: str) -> None:
+    assert names_this_machine(host)
