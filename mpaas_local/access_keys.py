@@ -29,6 +29,10 @@ class AccessKey:
     secret: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
 
+    def accepts(self, token: str) -> bool:
+        """Whether a request with this token may use the key; a permanent key ignores the token."""
+        return self.security_token is None or same_signature(self.security_token, token)
+
 
 LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
 """The default keys of a service."""

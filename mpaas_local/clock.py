@@ -1,4 +1,4 @@
-"""Clocks for everything that waits: the current time, its text, and waiting for a time on a condition.
+"""Clocks for everything that waits, and times as text.
 
 `Clock` is the clock of the machine, or a faster one, on which a day of retries passes in minutes.
 `ManualClock` moves only when a test moves it, so that no test has to wait.
@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 
-__all__ = ["Clock", "ManualClock", "TimeSource", "utc_text"]
+__all__ = ["Clock", "ManualClock", "TimeSource", "parse_http_date", "utc_second_text", "utc_text"]
 
 TimeSource = Callable[[], float]
 """Returns the time in seconds since 1970, as `time.time` does."""
@@ -117,3 +118,17 @@ def utc_text(moment: float) -> str:
     """Format seconds since 1970 as `2021-04-08T06:28:17.093Z`."""
     text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def utc_second_text(moment: float) -> str:
+    """Format the full second as `2021-04-08T06:28:17.000Z`."""
+    return utc_text(int(moment))
+
+
+def parse_http_date(header: str) -> float | None:
+    """Parse a date as seconds since 1970, in GMT if it has no zone; None if it is not a date."""
+    try:
+        moment = parsedate_to_datetime(header)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

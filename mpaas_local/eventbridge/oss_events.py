@@ -8,7 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.clock import utc_text
+from mpaas_local.clock import utc_second_text, utc_text
 from mpaas_local.eventbridge.bus import enqueue
 from mpaas_local.fc.oss_trigger import bucket_arn, object_meta, oss_event
 
@@ -68,7 +68,7 @@ def oss_cloud_event(event: ObjectEvent, account: Account, moment: float) -> dict
         "eventVersion": "1.0",
         "responseElements": {"requestId": event.request_id},
         "eventSource": "acs:oss",
-        "eventTime": utc_text(int(moment)),
+        "eventTime": utc_second_text(moment),
         "requestParameters": {"sourceIPAddress": "127.0.0.1"},
         "eventName": event.name,
         "userIdentity": {"principalId": account.account_id},
@@ -102,6 +102,6 @@ def oss_cloud_event(event: ObjectEvent, account: Account, moment: float) -> dict
         "specversion": "1.0",
         "aliyuneventbusname": "default",
         "id": event.request_id,
-        "time": utc_text(int(moment)).replace(".000Z", "Z"),
+        "time": utc_second_text(moment).replace(".000Z", "Z"),
         "aliyunregionid": account.region,
     }

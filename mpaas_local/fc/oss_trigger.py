@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.clock import utc_text
+from mpaas_local.clock import utc_second_text
 from mpaas_local.compact_json import compact_json
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def oss_event(event: ObjectEvent, rule_id: str, account: Account, moment: float)
     document = {
         "eventName": event.name,
         "eventSource": "acs:oss",
-        "eventTime": utc_text(int(moment)),
+        "eventTime": utc_second_text(moment),
         "eventVersion": "1.0",
         "oss": {
             "bucket": {

@@ -177,6 +177,6 @@ def _key(keys: Mapping[str, AccessKey], key_id: str, token: str) -> AccessKey:
     key = keys.get(key_id)
     if key is None:
         raise Unsigned("the AccessKey does not exist")
-    if key.security_token is not None and not same_signature(key.security_token, token):
+    if not key.accepts(token):
         raise Unsigned("the security token does not match the AccessKey")
     return key

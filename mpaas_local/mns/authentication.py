@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpaas_local.access_keys import access_key, same_signature
+from mpaas_local.clock import parse_http_date
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.signature import (
     content_md5_matches,
-    parse_date,
     read_authorization,
     request_date,
     signature,
@@ -58,7 +58,7 @@ def authenticate(
     date = request_date(headers)
     if not date:
         raise MnsError("MissingDateHeader")
-    moment = parse_date(date)
+    moment = parse_http_date(date)
     if moment is None:
         raise MnsError("InvalidDateHeader")
     if abs(now - moment) > MAX_SKEW_SECONDS:
@@ -67,9 +67,7 @@ def authenticate(
     if known is None:
         raise MnsError("InvalidAccessKeyId")
     key = access_key(known)
-    if key.security_token is not None and not same_signature(
-        key.security_token, headers.get("security-token", "")
-    ):
+    if not key.accepts(headers.get("security-token", "")):
         raise MnsError("AccessDenied", "The security token is missing or does not match the AccessKey.")
     if not same_signature(signature(method, resource, headers, key.secret), authorization.signature):
         raise MnsError("SignatureDoesNotMatch")

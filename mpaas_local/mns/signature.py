@@ -10,8 +10,6 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Authorization",
     "content_md5_matches",
-    "parse_date",
     "read_authorization",
     "request_date",
     "signature",
@@ -77,12 +74,3 @@ def content_md5_matches(header: str, body: bytes) -> bool:
 def request_date(headers: Mapping[str, str]) -> str:
     """The date of a request: `x-mns-date`, else `Date`, else empty."""
     return headers.get("x-mns-date") or headers.get("date", "")
-
-
-def parse_date(header: str) -> float | None:
-    """A date in seconds since 1970; None if it is not a date. Without a zone it is GMT."""
-    try:
-        moment = parsedate_to_datetime(header)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

@@ -123,14 +123,13 @@ class Authenticator:
         key = self._access_keys.get(access_key_id)
         if key is None:
             raise refusal("InvalidAccessKeyId.NotFound")
-        if key.security_token is not None:
+        if not key.accepts(security_token):
             if not security_token:
                 raise missing("SecurityToken")
-            if not same_signature(key.security_token, security_token):
-                raise refusal(
-                    "InvalidSecurityToken.MismatchWithAccessKey",
-                    "Specified SecurityToken mismatches the AccessKey.",
-                )
+            raise refusal(
+                "InvalidSecurityToken.MismatchWithAccessKey",
+                "Specified SecurityToken mismatches the AccessKey.",
+            )
         return key
 
     def _timestamp(self, text: str) -> float:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from mpaas_local.access_keys import access_key, same_signature
+from mpaas_local.clock import parse_http_date, utc_second_text
 from mpaas_local.oss.errors import OssError
 from mpaas_local.oss.signature import (
     V4_ALGORITHM,
@@ -105,7 +105,12 @@ class Authenticator:
             raise OssError("InvalidArgument", "OSSAccessKeyId and Expires are required with a Signature.")
         secret = self._secret(access_key_id, query)
         if int(expires) < now:
-            raise OssError("AccessDenied", _EXPIRED, Expires=_utc(int(expires)), ServerTime=_utc(now))
+            raise OssError(
+                "AccessDenied",
+                _EXPIRED,
+                Expires=utc_second_text(int(expires)),
+                ServerTime=utc_second_text(now),
+            )
         text = v1_string_to_sign(request, expires)
         _check(v1_signature(text, secret), query["Signature"], access_key_id, StringToSign=text)
 
@@ -137,8 +142,8 @@ class Authenticator:
         if signed_at > now + MAX_SKEW_SECONDS:
             _check_skew(signed_at, now)
         if signed_at + int(expires) < now:
-            end = _utc(signed_at + int(expires))
-            raise OssError("AccessDenied", _EXPIRED, Expires=end, ServerTime=_utc(now))
+            end = utc_second_text(signed_at + int(expires))
+            raise OssError("AccessDenied", _EXPIRED, Expires=end, ServerTime=utc_second_text(now))
         unsigned = [pair for pair in request.query if pair[0] != "x-oss-signature"]
         self._check_v4(replace(request, query=unsigned), claim, scope, access_key_id, secret)
 
@@ -173,7 +178,7 @@ class Authenticator:
             raise OssError("InvalidAccessKeyId", OSSAccessKeyId=access_key_id)
         key = access_key(known)
         token = next((parameters[name] for name in _TOKEN_NAMES if name in parameters), "")
-        if key.security_token is not None and not same_signature(key.security_token, token):
+        if not key.accepts(token):
             raise OssError("InvalidAccessKeyId", OSSAccessKeyId=access_key_id)
         return key.secret
 
@@ -190,17 +195,16 @@ def _check_skew(moment: float, now: float) -> None:
         raise OssError(
             "RequestTimeTooSkewed",
             MaxAllowedSkewMilliseconds=str(MAX_SKEW_SECONDS * 1000),
-            RequestTime=_utc(moment),
-            ServerTime=_utc(now),
+            RequestTime=utc_second_text(moment),
+            ServerTime=utc_second_text(now),
         )
 
 
 def _http_moment(text: str) -> float:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
-        raise OssError("AccessDenied", "OSS authentication requires a valid Date.") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    moment = parse_http_date(text)
+    if moment is None:
+        raise OssError("AccessDenied", "OSS authentication requires a valid Date.")
+    return moment
 
 
 def _v4_moment(text: str) -> float:
@@ -208,7 +212,3 @@ def _v4_moment(text: str) -> float:
         return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
         raise OssError("AccessDenied", "OSS authentication requires a valid Date.") from None
-
-
-def _utc(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")

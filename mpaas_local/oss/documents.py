@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
-from mpaas_local.clock import utc_text
+from mpaas_local.clock import utc_second_text
 from mpaas_local.oss.errors import OssError
 from mpaas_local.xml_text import UnreadableXml, read_xml
 
@@ -142,7 +142,7 @@ def object_list(
             SubElement(root, "Contents"),
             {
                 "Key": encode(stored.key),
-                "LastModified": _utc(stored.modified),
+                "LastModified": utc_second_text(stored.modified),
                 "ETag": f'"{stored.etag}"',
                 "Type": stored.type,
                 "Size": str(stored.size),
@@ -202,7 +202,7 @@ def part_list(
             SubElement(root, "Part"),
             {
                 "PartNumber": str(part.number),
-                "LastModified": _utc(part.modified),
+                "LastModified": utc_second_text(part.modified),
                 "ETag": f'"{part.etag}"',
                 "HashCrc64ecma": part.crc64,
                 "Size": str(part.size),
@@ -236,7 +236,7 @@ def _owner(parent: Element, account: Account) -> None:
 def _bucket_fields(bucket: Bucket, account: Account, endpoint: str) -> dict[str, str]:
     return {
         "Name": bucket.name,
-        "CreationDate": _utc(bucket.created),
+        "CreationDate": utc_second_text(bucket.created),
         "Location": f"oss-{account.region}",
         "Region": account.region,
         "ExtranetEndpoint": endpoint,
@@ -256,7 +256,3 @@ def _encoder(query: Mapping[str, str]) -> Callable[[str], str]:
     if encoding not in (None, "url"):
         raise OssError("InvalidArgument", "encoding-type must be url.", ArgumentName="encoding-type")
     return (lambda name: quote(name, safe="")) if encoding else str
-
-
-def _utc(moment: float) -> str:
-    return utc_text(int(moment))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from mpaas_local.clock import parse_http_date
 from mpaas_local.oss.errors import OssError
 
 if TYPE_CHECKING:
@@ -90,9 +90,4 @@ def _matches(header: str, etag: str) -> bool:
 
 
 def _read_date(headers: Mapping[str, str], name: str) -> float | None:
-    if name not in headers:
-        return None
-    try:
-        return parsedate_to_datetime(headers[name]).timestamp()
-    except (TypeError, ValueError, IndexError):
-        return None
+    return parse_http_date(headers[name]) if name in headers else None
