@@ -14,7 +14,6 @@ __all__ = [
     "LOCAL_ACCESS_KEY_ID",
     "LOCAL_ACCESS_KEY_SECRET",
     "AccessKey",
-    "access_key",
     "same_signature",
 ]
 
@@ -36,11 +35,6 @@ class AccessKey:
 
 LOCAL_ACCESS_KEYS: Mapping[str, AccessKey] = {LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
 """The default keys of a service."""
-
-
-def access_key(key: AccessKey | str) -> AccessKey:
-    """Return the key, or a key with this secret."""
-    return AccessKey(key) if isinstance(key, str) else key
 
 
 def same_signature(expected: str, given: str) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import alibabacloud_oss_v2 as oss
 
 from mpaas_local.access_keys import LOCAL_ACCESS_KEY_ID, LOCAL_ACCESS_KEY_SECRET
-from mpaas_local.account import Account
 
 __all__ = ["oss_client"]
 
 
-def oss_client(endpoint: str, region: str = Account.region) -> oss.Client:
+def oss_client(endpoint: str, region: str) -> oss.Client:
     """Return a client with the local access key.
 
     Args:

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mpaas_local.clock import Clock
-
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from mpaas_local.clock import Clock
 
 __all__ = ["Job", "Schedule"]
 
@@ -33,13 +33,13 @@ class Schedule:
     Args:
         name: Name of the threads, which get a number.
         threads: Maximum number of concurrent jobs; threads start on demand.
-        clock: None for that of the machine.
+        clock: The clock by which jobs are due.
     """
 
-    def __init__(self, name: str, *, threads: int = 1, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, *, threads: int = 1, clock: Clock) -> None:
         self._name = name
         self._limit = threads
-        self._clock = clock or Clock()
+        self._clock = clock
         self._changed = threading.Condition()
         self._jobs: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()

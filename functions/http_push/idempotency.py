@@ -91,12 +91,17 @@ def _a_day_ago() -> datetime:
 _LENIENT = {constraint.name: Level.OFF for constraint in CONSTRAINTS if not constraint.certain}
 
 
-class KeyMemory:
-    """The latest keys of one warm instance, each with the fingerprint of its messages."""
+MAX_KEYS = 1000
+"""How many keys an instance remembers."""
 
-    def __init__(self, size: int = 1000) -> None:
-        """Remember at most `size` keys; the least recently used one is forgotten first."""
-        self._size = size
+
+class KeyMemory:
+    """The latest keys of one warm instance, each with the fingerprint of its messages.
+
+    The least recently used one is forgotten first.
+    """
+
+    def __init__(self) -> None:
         self._fingerprints: OrderedDict[str, str] = OrderedDict()
 
     def compare(
@@ -144,5 +149,5 @@ class KeyMemory:
     def _remember(self, key: str, fingerprint: str) -> None:
         self._fingerprints[key] = fingerprint
         self._fingerprints.move_to_end(key)
-        if len(self._fingerprints) > self._size:
+        if len(self._fingerprints) > MAX_KEYS:
             self._fingerprints.popitem(last=False)

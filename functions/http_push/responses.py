@@ -66,7 +66,7 @@ def plan(tasks: Sequence[PushTask], settings: Settings) -> Response[str]:
     return _json(200, body | ({"omittedRequests": omitted} if omitted else {}))
 
 
-def outcomes(results: Sequence[Outcome], warnings: Sequence[dict[str, Any]] = ()) -> Response[str]:
+def outcomes(results: Sequence[Outcome], warnings: Sequence[dict[str, Any]]) -> Response[str]:
     """Respond with the outcome of each request: 200, 207, or the problem of the failed ones."""
     body: dict[str, Any] = {
         "outcomes": _as_json(results),

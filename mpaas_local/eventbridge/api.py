@@ -15,7 +15,7 @@ import anyio.to_thread
 from starlette.routing import Route
 
 from mpaas_local.eventbridge.cloud_events import BadCloudEvent, cloud_event_of
-from mpaas_local.fc.api import CONCURRENCY, read_body
+from mpaas_local.fc.api import CONCURRENCY, read_event
 from mpaas_local.fc.api_errors import ApiError, json_response
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Api:
     limiter: anyio.CapacityLimiter
 
     async def post_event(self, request: Request) -> Response:
-        body = await read_body(request)
+        body = await read_event(request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             event = cloud_event_of(headers.get("content-type", ""), headers, body)

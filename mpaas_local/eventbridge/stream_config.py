@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from mpaas_local.eventbridge.payloads import MessageOrigin, SourceKind, ValueFormat
+from mpaas_local.eventbridge.payloads import MessageOrigin, SourceKind
 from mpaas_local.fc.errors import PAYLOAD_LIMIT
 from mpaas_local.fc.http_trigger import REQUEST_BODY_LIMIT
 from project.patterns import EVERYTHING, Pattern
@@ -33,8 +33,7 @@ class StreamConfig:
         asynchronous: Whether calls are asynchronous: `asyncInvocationType`.
         pattern: `eventRuleFilterPattern`; messages that do not match are deleted.
         schema: `eventSchema`.
-        shape: How messages form a batch; a setting, since the documents of FC disagree
-            (fc-runtime.md: Event streams).
+        shape: How messages form a batch.
         count: `CountBasedWindow`, 1 to 10000 messages.
         seconds: `TimeBasedWindow`, 0 to 15.
         strategy: `PushRetryStrategy`.
@@ -68,8 +67,6 @@ def stream_of(
     trigger: triggers.EventBridge,
     function: str,
     *,
-    strings: bool = False,
-    value_format: ValueFormat = "Text",
     async_literal: bool = True,
 ) -> StreamConfig:
     """Return the stream of a trigger whose source is a queue or topic.
@@ -77,9 +74,6 @@ def stream_of(
     Args:
         trigger: From `s.yaml`; its source is one of `mpaas_local.eventbridge.payloads.SOURCES`.
         function: Name of the function.
-        strings: Whether elements of the array are JSON texts, as a real Kafka trigger sent them in 2022
-            (fc-runtime.md: Event streams).
-        value_format: The form of a Kafka record's value.
         async_literal: The `asyncInvocationType` that means asynchronous calls; a setting, since the sources
             contradict each other (fc-runtime.md: Event stream configuration).
     """
@@ -96,13 +90,12 @@ def stream_of(
             parameters=config.event_source_config.parameters,
             bus=f"{kind}-{function if event_driven else 'Function'}-{name}",
             datacontenttype="application/json;charset=utf-8" if event_driven else None,
-            value_format=value_format,
         ),
         enabled=config.trigger_enable,
         asynchronous=asynchronous,
         pattern=config.pattern,
         schema=config.schema_of_events,
-        shape="bare" if event_driven else "strings" if strings else "objects",
+        shape="bare" if event_driven else "objects",
         consumers=config.concurrency if kind == "Kafka" and not asynchronous else 1,
     )
     if run is None:

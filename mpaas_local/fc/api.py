@@ -28,6 +28,7 @@ from mpaas_local.fc.http_trigger import REQUEST_BODY_LIMIT
 from mpaas_local.fc.signatures import ApiCall, Unsigned, verify
 from mpaas_local.fc.timer_trigger import UnknownTimer
 from mpaas_local.loopback import LoopbackOnly
+from mpaas_local.request_body import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.call import Invoke
     from mpaas_local.fc.timer_trigger import Timers
 
-__all__ = ["CONCURRENCY", "Callee", "create_api", "read_body"]
+__all__ = ["CONCURRENCY", "Callee", "create_api", "read_event"]
 
 CONCURRENCY = 40
 """Maximum number of concurrent synchronous calls."""
@@ -104,7 +105,7 @@ class _Api:
     limiter: anyio.CapacityLimiter
 
     async def invoke_signed(self, request: Request) -> Response:
-        body = await read_body(request)
+        body = await read_event(request)
         if self.access_keys is not None:
             headers: dict[str, list[str]] = {}
             for name, value in request.headers.items():
@@ -120,7 +121,7 @@ class _Api:
         return await self._invoke(request, body)
 
     async def invoke(self, request: Request) -> Response:
-        return await self._invoke(request, await read_body(request))
+        return await self._invoke(request, await read_event(request))
 
     async def _invoke(self, request: Request, event: bytes) -> Response:
         service, name = request.path_params.get("service"), request.path_params["function"]
@@ -180,16 +181,14 @@ def _task_id(request: Request) -> str | None:
     return headers.get("x-fc-async-task-id") or headers.get("x-fc-stateful-async-invocation-id")
 
 
-async def read_body(request: Request) -> bytes:
-    """Read a request's body.
+async def read_event(request: Request) -> bytes:
+    """Read the event in a request's body.
 
     Raises:
         ApiError: it is larger than 32 MB.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > REQUEST_BODY_LIMIT:
-            message = f"payload size exceeds maximum allowed size: {REQUEST_BODY_LIMIT} bytes"
-            raise ApiError(400, "EntityTooLarge", message)
-    return bytes(body)
+    event = await read_body(request, REQUEST_BODY_LIMIT)
+    if event is None:
+        message = f"payload size exceeds maximum allowed size: {REQUEST_BODY_LIMIT} bytes"
+        raise ApiError(400, "EntityTooLarge", message)
+    return event

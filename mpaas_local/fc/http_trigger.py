@@ -32,6 +32,7 @@ from mpaas_local.fc.http_event import HttpRequest, PlatformFields, event_of
 from mpaas_local.fc.http_response import HEADERS_LIMIT, WITHOUT_BODY, BadResponse, HttpResponse, response_of
 from mpaas_local.fc.signatures import ApiCall, Unsigned, verify_http_trigger
 from mpaas_local.loopback import LoopbackOnly
+from mpaas_local.request_body import read_body
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -177,7 +178,7 @@ class _Trigger:
         await outgoing(scope, receive, send)
 
     async def _respond(self, incoming: Request, platform: PlatformFields) -> HttpResponse:
-        body = await _limited_body(incoming)
+        body = await read_body(incoming, REQUEST_BODY_LIMIT)
         scope = incoming.scope
         request = HttpRequest(
             method=scope["method"],
@@ -269,20 +270,6 @@ def _check_signature(request: HttpRequest, keys: Mapping[str, AccessKey]) -> Non
     except Unsigned as error:
         status = 400 if error.code == "MissingRequiredHeader" else 403
         raise _Refused(status, error.code, str(error)) from None
-
-
-async def _limited_body(incoming: Request) -> bytes | None:
-    """Read the body; None if it is too large.
-
-    Always reads to the end: a client that is still sending would not read the response.
-    """
-    body = bytearray()
-    size = 0
-    async for chunk in incoming.stream():
-        size += len(chunk)
-        if size <= REQUEST_BODY_LIMIT:
-            body += chunk
-    return bytes(body) if size <= REQUEST_BODY_LIMIT else None
 
 
 def _with_cors(headers: list[tuple[str, str]], origin: str) -> list[tuple[str, str]]:

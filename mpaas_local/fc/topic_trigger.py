@@ -124,7 +124,6 @@ class TopicTrigger:
         accept: Accepts events for the function, as `AsyncQueue.accept` does.
         account: Account and region in the events.
         clock: None for that of the machine.
-        seed: Seed of random delays.
     """
 
     def __init__(
@@ -134,13 +133,12 @@ class TopicTrigger:
         *,
         account: Account | None = None,
         clock: Clock | None = None,
-        seed: int = 0,
     ) -> None:
         self.config = config
         self._accept = accept
         self._account = account or Account()
         self._clock = clock or Clock()
-        self._rng = random.Random(seed)  # for a simulation, not for secrets
+        self._rng = random.Random()  # for a simulation, not for secrets
         self._detach: Callable[[], None] | None = None
         self._counts = Counts("published", "filtered", "delivered", "retries", "given_up")
         self._schedule = Schedule(f"topic-{config.name}", clock=self._clock)

@@ -18,7 +18,6 @@ from fastapi.staticfiles import StaticFiles
 from mpaas_local.inbox.campaigns.history import CampaignWatch
 from mpaas_local.inbox.campaigns.http_function import FunctionRefused, HttpFunction, refusal
 from mpaas_local.inbox.campaigns.routes import audience_routes, campaign_routes, preparation_routes
-from mpaas_local.inbox.changes import Changes
 from mpaas_local.inbox.routes import fault_routes, figure_routes, push_routes, queue_routes, send_routes
 from mpaas_local.loopback import LoopbackOnly
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mpaas_local.fc.call_log import CallLog
+    from mpaas_local.inbox.changes import Changes
     from mpaas_local.inbox.routes import Entrypoints
     from mpaas_local.mns import MnsStore
     from mpaas_local.mpaas import Sandbox
@@ -49,7 +49,7 @@ def create_inbox_app(
     queues: MnsStore,
     entrypoints: Entrypoints,
     *,
-    changes: Changes | None = None,
+    changes: Changes,
 ) -> FastAPI:
     """Build the application.
 
@@ -60,7 +60,6 @@ def create_inbox_app(
         entrypoints: Where the page sends messages.
         changes: Notifies open pages.
     """
-    changes = changes or Changes()
     store, faults = sandbox.store, sandbox.fault_book
     http_function = HttpFunction(entrypoints)
     watch = CampaignWatch(http_function, changes.announce)

@@ -27,12 +27,12 @@ from mpaas_local.mns.polling import LongPolls
 from mpaas_local.mns.queue_operations import QueueOperations
 from mpaas_local.mns.topic_operations import TopicOperations
 from mpaas_local.mns.view import view_routes
+from mpaas_local.request_body import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from mpaas_local.access_keys import AccessKey
-    from mpaas_local.clock import TimeSource
     from mpaas_local.mns.store import MnsStore
 
     Operation = Callable[[MnsCall], Awaitable[Reply]]
@@ -52,15 +52,11 @@ class MnsApp(Starlette):
 
     Args:
         store: Holds queues and topics; the application does not close it.
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
-        clock: Seconds since 1970, compared with the `Date` of a request.
+        access_keys: The accepted keys, by access key id.
     """
 
-    def __init__(
-        self, store: MnsStore, access_keys: Mapping[str, AccessKey | str], *, clock: TimeSource = time.time
-    ) -> None:
+    def __init__(self, store: MnsStore, access_keys: Mapping[str, AccessKey]) -> None:
         self._access_keys = dict(access_keys)
-        self._clock = clock
         self.polls = LongPolls(store)
         queues = QueueOperations(store, self.polls)
         topics = TopicOperations(store)
@@ -116,14 +112,16 @@ class MnsApp(Starlette):
         return Route(path, endpoint, methods=["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"])
 
     async def _respond(self, request: Request, operation: Operation | None) -> Reply:
-        body = await _read_body(request)
+        body = await read_body(request, MAX_REQUEST_BYTES)
+        if body is None:
+            raise MnsError("InvalidArgument", f"The request has more than {MAX_REQUEST_BYTES} bytes.")
         authenticate(
             request.method,
             _resource(request),
             dict(request.headers),
             body,
             access_keys=self._access_keys,
-            now=self._clock(),
+            now=time.time(),
         )
         if operation is None:
             raise MnsError("InvalidRequestURL")
@@ -163,15 +161,6 @@ def _resource(request: Request) -> str:
     path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     query: bytes = request.scope["query_string"]
     return (path + b"?" + query if query else path).decode("latin-1")
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise MnsError("InvalidArgument", f"The request has more than {MAX_REQUEST_BYTES} bytes.")
-    return bytes(body)
 
 
 def _response(reply: Reply, request_id: str) -> Response:

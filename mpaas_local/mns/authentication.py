@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpaas_local.access_keys import access_key, same_signature
+from mpaas_local.access_keys import same_signature
 from mpaas_local.clock import parse_http_date
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.signature import (
@@ -31,7 +31,7 @@ def authenticate(
     headers: Mapping[str, str],
     body: bytes,
     *,
-    access_keys: Mapping[str, AccessKey | str],
+    access_keys: Mapping[str, AccessKey],
     now: float,
 ) -> None:
     """Authenticate a request.
@@ -41,7 +41,7 @@ def authenticate(
         resource: Path and query, encoded as the client sent them.
         headers: By lower-case name.
         body: As sent.
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
             A token that is sent with any other key is ignored.
         now: Seconds since 1970.
 
@@ -63,10 +63,9 @@ def authenticate(
         raise MnsError("InvalidDateHeader")
     if abs(now - moment) > MAX_SKEW_SECONDS:
         raise MnsError("TimeExpired")
-    known = access_keys.get(authorization.access_key_id)
-    if known is None:
+    key = access_keys.get(authorization.access_key_id)
+    if key is None:
         raise MnsError("InvalidAccessKeyId")
-    key = access_key(known)
     if not key.accepts(headers.get("security-token", "")):
         raise MnsError("AccessDenied", "The security token is missing or does not match the AccessKey.")
     if not same_signature(signature(method, resource, headers, key.secret), authorization.signature):

@@ -30,7 +30,7 @@ class MnsServer(Service):
         store: A store, which the caller closes, or the path of one, which the server opens and closes;
             ":memory:" is not saved.
         port: 0 for a free one.
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
         clock: Governs delays, visibility and retention of a store that the server opens.
 
     Attributes:
@@ -45,7 +45,7 @@ class MnsServer(Service):
         store: MnsStore | Path | str = ":memory:",
         *,
         port: int = 0,
-        access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
+        access_keys: Mapping[str, AccessKey] = LOCAL_ACCESS_KEYS,
         clock: TimeSource = time.time,
     ) -> None:
         owned = None

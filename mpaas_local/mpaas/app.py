@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from mpaas_local.access_keys import LOCAL_ACCESS_KEYS, access_key
 from mpaas_local.breakable import STRIKES_UNREAD
 from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mpaas.authentication import Authenticator
 from mpaas_local.mpaas.gateway import Gateway
 from mpaas_local.mpaas.injected_faults import FAULT_ORDER, PushFaults
-from mpaas_local.mpaas.judgement.behaviour import Behaviour
 from mpaas_local.mpaas.openapi import openapi_document
 from mpaas_local.mpaas.redaction import Redactor
 from mpaas_local.mpaas.responses import Json, problem
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
 
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.clock import TimeSource
+    from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
     _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -73,17 +71,17 @@ class SandboxApp(Starlette):
 
 def create_app(
     *,
-    store: Path | str = ":memory:",
-    access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
-    behaviour: Behaviour | None = None,
-    clock: TimeSource = time.time,
-    max_entries: int | None = None,
+    store: Path | str,
+    access_keys: Mapping[str, AccessKey],
+    behaviour: Behaviour,
+    clock: TimeSource,
+    max_entries: int | None,
 ) -> SandboxApp:
     """Build the application; its lifespan closes the store.
 
     Args:
         store: The SQLite file of the inbox, created with its folder if missing.
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
         behaviour: What the sandbox does where the reference leaves it open.
         clock: Seconds since 1970.
         max_entries: Number of entries after which the inbox deletes the oldest; None for no limit.
@@ -91,15 +89,14 @@ def create_app(
     Raises:
         StoreUnusable: the file cannot be opened, or is not a store of this version.
     """
-    keys = {key_id: access_key(key) for key_id, key in access_keys.items()}
-    authenticator = Authenticator(keys, clock)
+    authenticator = Authenticator(access_keys, clock)
     inbox = Store(store, Redactor(authenticator.secrets), max_entries=max_entries)
     faults = PushFaults()
     gateway = Gateway(
         store=inbox,
         faults=faults,
         authenticator=authenticator,
-        behaviour=behaviour if behaviour is not None else Behaviour(),
+        behaviour=behaviour,
         clock=clock,
     )
     return SandboxApp(store=inbox, faults=faults, gateway=gateway)

@@ -9,6 +9,7 @@ from mpaas_local.access_keys import LOCAL_ACCESS_KEYS
 from mpaas_local.breakable import BreakableProtocol
 from mpaas_local.mpaas.app import create_app
 from mpaas_local.mpaas.injected_faults import FAULT_ORDER
+from mpaas_local.mpaas.judgement.behaviour import Behaviour
 from mpaas_local.mpaas.store import Filter
 from mpaas_local.server import Server
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from mpaas_local.access_keys import AccessKey
     from mpaas_local.clock import TimeSource
     from mpaas_local.mpaas.injected_faults import PushFaults
-    from mpaas_local.mpaas.judgement.behaviour import Behaviour
     from mpaas_local.mpaas.store import Store
 
 __all__ = ["Sandbox"]
@@ -33,13 +33,12 @@ class Sandbox:
     Args:
         port: 0 for a free one.
         store: The SQLite file of the inbox, or ":memory:".
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
         behaviour: What the sandbox does where the reference leaves it open.
         clock: Seconds since 1970; tests move it to expire timestamps.
         max_entries: Number of entries after which the inbox deletes the oldest, with their message ids; None
             for no limit.
-        ssl_certfile: PEM certificate chain; with it the sandbox serves HTTPS only.
-        ssl_keyfile: PEM key, if it is not in `ssl_certfile`.
+        ssl_certfile: PEM key and certificate chain; with them the sandbox serves HTTPS only.
 
     Raises:
         PortInUse: another program listens on the port.
@@ -52,17 +51,16 @@ class Sandbox:
         *,
         port: int = 0,
         store: Path | str = ":memory:",
-        access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
+        access_keys: Mapping[str, AccessKey] = LOCAL_ACCESS_KEYS,
         behaviour: Behaviour | None = None,
         clock: TimeSource = time.time,
         max_entries: int | None = None,
         ssl_certfile: Path | str | None = None,
-        ssl_keyfile: Path | str | None = None,
     ) -> None:
         self._app = create_app(
             store=store,
             access_keys=access_keys,
-            behaviour=behaviour,
+            behaviour=behaviour or Behaviour(),
             clock=clock,
             max_entries=max_entries,
         )
@@ -73,7 +71,6 @@ class Sandbox:
             http=BreakableProtocol,
             lifespan="on",
             ssl_certfile=ssl_certfile,
-            ssl_keyfile=ssl_keyfile,
         )
         try:
             self._server.start()
@@ -122,11 +119,10 @@ class Sandbox:
         after: int | None = None,
         outcome: str | None = None,
         target: str | None = None,
-        text: str | None = None,
     ) -> list[dict[str, Any]]:
         """Entries as `GET /inbox` shows them, newest first."""
         return self._app.store.find(
-            Filter(limit=limit, offset=offset, after=after, outcome=outcome, target=target, text=text)
+            Filter(limit=limit, offset=offset, after=after, outcome=outcome, target=target)
         )[1]
 
     def clear(self) -> None:

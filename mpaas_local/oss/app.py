@@ -42,6 +42,7 @@ from mpaas_local.oss.model import (
 from mpaas_local.oss.ranges import ByteRange, check_conditions, requested_range
 from mpaas_local.oss.signature import Signable
 from mpaas_local.oss.view import VIEW, view
+from mpaas_local.request_body import read_body
 from mpaas_local.xml_text import write_xml
 
 if TYPE_CHECKING:
@@ -146,13 +147,11 @@ class OssCall:
         Raises:
             OssError: `EntityTooLarge` or `InvalidDigest`.
         """
-        body = bytearray()
-        async for chunk in self.request.stream():
-            body += chunk
-            if len(body) > MAX_DOCUMENT_BYTES:
-                raise OssError("EntityTooLarge")
+        body = await read_body(self.request, MAX_DOCUMENT_BYTES)
+        if body is None:
+            raise OssError("EntityTooLarge")
         self.check_md5(hashlib.md5(body, usedforsecurity=False).digest())
-        return bytes(body)
+        return body
 
     async def save(self, content: BlobWriter) -> None:
         """Write the body to disk.
@@ -189,7 +188,7 @@ class OssApp(Starlette):
 
     Args:
         store: Holds the buckets; the application does not close it.
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
         account: The owner of the buckets, and the only region that a V4 signature may name.
 
     Attributes:
@@ -199,7 +198,7 @@ class OssApp(Starlette):
     def __init__(
         self,
         store: OssStore,
-        access_keys: Mapping[str, AccessKey | str],
+        access_keys: Mapping[str, AccessKey],
         account: Account,
     ) -> None:
         self.faults = ObjectFaults()

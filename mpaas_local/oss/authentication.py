@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from mpaas_local.access_keys import access_key, same_signature
+from mpaas_local.access_keys import same_signature
 from mpaas_local.clock import parse_http_date, utc_second_text
 from mpaas_local.oss.errors import OssError
 from mpaas_local.oss.signature import (
@@ -39,7 +39,6 @@ _V4 = re.compile(
     rf"{V4_ALGORITHM} Credential=(?P<credential>[^,\s]+)"
     r"(?:,\s*AdditionalHeaders=(?P<headers>[^,\s]*))?,\s*Signature=(?P<signature>[0-9a-f]+)"
 )
-_EXPIRED = "Request has expired."
 _TOKEN_NAMES = ("x-oss-security-token", "security-token")
 
 
@@ -58,11 +57,11 @@ class Authenticator:
     """Verifies signatures.
 
     Attributes:
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
         region: The only region that a V4 credential may name.
     """
 
-    access_keys: Mapping[str, AccessKey | str]
+    access_keys: Mapping[str, AccessKey]
     region: str
 
     def authenticate(self, request: Signable, now: float) -> None:
@@ -105,12 +104,7 @@ class Authenticator:
             raise OssError("InvalidArgument", "OSSAccessKeyId and Expires are required with a Signature.")
         secret = self._secret(access_key_id, query)
         if int(expires) < now:
-            raise OssError(
-                "AccessDenied",
-                _EXPIRED,
-                Expires=utc_second_text(int(expires)),
-                ServerTime=utc_second_text(now),
-            )
+            raise _expired(int(expires), now)
         text = v1_string_to_sign(request, expires)
         _check(v1_signature(text, secret), query["Signature"], access_key_id, StringToSign=text)
 
@@ -142,8 +136,7 @@ class Authenticator:
         if signed_at > now + MAX_SKEW_SECONDS:
             _check_skew(signed_at, now)
         if signed_at + int(expires) < now:
-            end = utc_second_text(signed_at + int(expires))
-            raise OssError("AccessDenied", _EXPIRED, Expires=end, ServerTime=utc_second_text(now))
+            raise _expired(signed_at + int(expires), now)
         unsigned = [pair for pair in request.query if pair[0] != "x-oss-signature"]
         self._check_v4(replace(request, query=unsigned), claim, scope, access_key_id, secret)
 
@@ -173,12 +166,9 @@ class Authenticator:
 
     def _secret(self, access_key_id: str, parameters: Mapping[str, str]) -> str:
         """Return the secret of a key; an STS key requires its token in the headers or query parameters."""
-        known = self.access_keys.get(access_key_id)
-        if known is None:
-            raise OssError("InvalidAccessKeyId", OSSAccessKeyId=access_key_id)
-        key = access_key(known)
+        key = self.access_keys.get(access_key_id)
         token = next((parameters[name] for name in _TOKEN_NAMES if name in parameters), "")
-        if not key.accepts(token):
+        if key is None or not key.accepts(token):
             raise OssError("InvalidAccessKeyId", OSSAccessKeyId=access_key_id)
         return key.secret
 
@@ -188,6 +178,15 @@ def _check(expected: str, given: str, access_key_id: str, **elements: str) -> No
         raise OssError(
             "SignatureDoesNotMatch", OSSAccessKeyId=access_key_id, SignatureProvided=given, **elements
         )
+
+
+def _expired(moment: float, now: float) -> OssError:
+    return OssError(
+        "AccessDenied",
+        "Request has expired.",
+        Expires=utc_second_text(moment),
+        ServerTime=utc_second_text(now),
+    )
 
 
 def _check_skew(moment: float, now: float) -> None:

@@ -29,7 +29,7 @@ class OssServer(Service):
     Args:
         store: The buckets; the caller closes it.
         port: 0 for a free one.
-        access_keys: The secret of each access key id; for an STS key, an `AccessKey` with its security token.
+        access_keys: The accepted keys, by access key id.
         account: The owner of the buckets, and the only region that a V4 signature may name.
 
     Attributes:
@@ -42,7 +42,7 @@ class OssServer(Service):
         store: OssStore,
         *,
         port: int = 0,
-        access_keys: Mapping[str, AccessKey | str] = LOCAL_ACCESS_KEYS,
+        access_keys: Mapping[str, AccessKey] = LOCAL_ACCESS_KEYS,
         account: Account | None = None,
     ) -> None:
         self.store = store

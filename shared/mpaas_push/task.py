@@ -228,7 +228,7 @@ def tasks_of_record(
     ]
 
 
-def unreadable(element: UnreadableElement, sender: str = "") -> PushTask:
+def unreadable(element: UnreadableElement, sender: str) -> PushTask:
     """Return the task of an element of an event that could not be read."""
     return PushTask(
         scope=absolute_scope(sender, element.scope),

@@ -39,13 +39,13 @@ class ReportPage:
     after: int | None
 
 
-def report_page(objects: Objects, stored: StoredCampaign, after: int = -1) -> ReportPage:
+def report_page(objects: Objects, stored: StoredCampaign, after: int) -> ReportPage:
     """Return a part of a campaign's report; while the campaign runs, of the results so far.
 
     Args:
         objects: Where its results are.
         stored: The campaign.
-        after: Offset of the last row that was reported.
+        after: Offset of the last row that was reported; -1 for the beginning.
 
     Raises:
         AudienceUnreadable: the results are temporarily unreachable.

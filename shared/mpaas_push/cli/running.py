@@ -24,7 +24,7 @@ class Command(Protocol):
 
 
 def run_command(
-    package: str, description: str, commands: Sequence[Command], arguments: list[str] | None = None
+    package: str, description: str, commands: Sequence[Command], arguments: list[str] | None
 ) -> int:
     """Run the command that the arguments name and return its exit code.
 
@@ -32,7 +32,7 @@ def run_command(
         package: The package for ``python -m``.
         description: The first line of the help.
         commands: The available commands.
-        arguments: By default those of the process.
+        arguments: None for those of the process.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")

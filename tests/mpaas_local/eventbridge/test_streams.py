@@ -110,11 +110,15 @@ def stream_to(clock: ManualClock, source: MemorySource) -> Iterator[Callable[...
     streams: list[EventStream] = []
 
     def start(trigger: EventBridge, function: ScriptedFunction | None, **options: Any) -> EventStream:
-        form = {key: options.pop(key) for key in ("strings", "value_format") if key in options}
+        config = stream_of(trigger, "queue_push")
+        if shape := options.pop("shape", None):
+            config = replace(config, shape=shape)
+        if value_format := options.pop("value_format", None):
+            config = replace(config, origin=replace(config.origin, value_format=value_format))
         options.setdefault("source", source)
         streams.append(
             EventStream(
-                stream_of(trigger, "queue_push", **form),
+                config,
                 options.pop("source"),
                 invoke=function,
                 account=ACCOUNT,
@@ -377,7 +381,7 @@ def test_kafka_value_has_the_format_of_the_task_and_the_key_is_optional(
 def test_array_may_contain_json_texts(source: MemorySource, stream_to: Callable[..., EventStream]) -> None:
     function = ScriptedFunction()
     source.publish("x")
-    stream_to(trigger("Kafka"), function, strings=True)
+    stream_to(trigger("Kafka"), function, shape="strings")
     sent = only_element(function)
     assert isinstance(sent, str)
     assert json.loads(sent)["data"]["value"] == "x"

@@ -586,7 +586,7 @@ def test_temporary_key_requires_its_token() -> None:
 
 
 def test_keys_may_be_plain_secrets() -> None:
-    with MnsServer(access_keys={"id": "secret"}) as server:
+    with MnsServer(access_keys={"id": AccessKey("secret")}) as server:
         with connected(server.endpoint, "id", "secret") as account:
             assert account.list_queue() == ([], "")
         with connected(server.endpoint, "id", "secret", "a token that is not needed") as account:

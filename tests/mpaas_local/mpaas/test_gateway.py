@@ -388,7 +388,7 @@ def test_one_message_id_for_several_targets_can_be_accepted() -> None:
 
 
 def test_no_signature_token_or_secret_reaches_the_inbox(tmp_path: Any) -> None:
-    keys: dict[str, AccessKey | str] = {**STS_KEYS, LOCAL_ACCESS_KEY_ID: LOCAL_ACCESS_KEY_SECRET}
+    keys = {**STS_KEYS, LOCAL_ACCESS_KEY_ID: AccessKey(LOCAL_ACCESS_KEY_SECRET)}
     signatures = []
     with Sandbox(store=tmp_path / "inbox.db", access_keys=keys) as sandbox:
         sts = {"key_id": "sts-key-id", "secret": "sts-key-secret", "SecurityToken": TOKEN}

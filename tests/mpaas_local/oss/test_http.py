@@ -148,7 +148,7 @@ def test_temporary_keys_require_their_token(store: OssStore, version: str) -> No
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_wrong_secret_is_refused(store: OssStore, version: str) -> None:
-    with OssServer(store, access_keys={LOCAL_ACCESS_KEY_ID: "another"}) as server:
+    with OssServer(store, access_keys={LOCAL_ACCESS_KEY_ID: AccessKey("another")}) as server:
         client = connect(server.endpoint, signature_version=version)
         with refused("SignatureDoesNotMatch") as refusal:
             put(client, "a")
