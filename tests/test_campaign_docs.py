@@ -84,7 +84,7 @@ class Reader:
         elif text.startswith("next="):
             self.wait("by-curl", lambda campaign: campaign["state"] == "done")
             self._run(text)
-            assert (self.folder / "report.csv").read_text("utf-8").count("column name is empty") == 3
+            assert (self.folder / "report.csv").read_text("utf-8").count("column `name` is empty") == 3
         else:
             self._run(text)
 

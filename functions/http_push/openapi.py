@@ -37,7 +37,7 @@ INVALID = {
     "type": "urn:mpaas-push:problem:refused",
     "title": "The push is invalid or was refused",
     "status": 422,
-    "detail": "none of 1 requests was accepted; refused: InvalidMessage, see errors",
+    "detail": "the request was not accepted; refused: InvalidMessage, see errors",
     "errors": [{"field": "title", "message": "is required"}],
     "outcomes": [
         {

@@ -25,8 +25,8 @@ TITLES = {
     "misconfigured": "The function is misconfigured",
     "unexpected": "The function failed",
     "unknown": "The outcome is unknown",
-    "throttled": "The push was not accepted for now",
-    "unavailable": "The campaign cannot be started or shown for now",
+    "throttled": "The push cannot be accepted at the moment",
+    "unavailable": "The campaign cannot be started or shown at the moment",
 }
 """Title of each kind of problem."""
 

@@ -80,7 +80,9 @@ def outcomes(results: Sequence[Outcome], warnings: Sequence[dict[str, Any]]) -> 
         return _json(207, body)
     worst = next(kind for kind in STATUS if any(outcome.kind is kind for outcome in failed))
     example = next(outcome for outcome in failed if outcome.kind is worst)
-    detail = f"none of {len(results)} requests was accepted; {worst.value}: {example.result_code}"
+    count = len(results)
+    subject = "the request was not" if count == 1 else f"none of the {count} requests was"
+    detail = f"{subject} accepted; {worst.value}: {example.result_code}"
     if example.faults:
         detail += ", see errors"
     elif example.result_message:

@@ -241,7 +241,7 @@ def test_unreachable_oss_is_reported_with_the_reason(
     monkeypatch.setenv("PUSH_OSS_ENDPOINT", "http://127.0.0.1:9")
 
     assert campaign("check", campaign.file("a.json", document("any"))) == 1
-    error = "cannot be reached for now (ConnectionRefusedError) at http://127.0.0.1:9; set PUSH_OSS_ENDPOINT"
+    error = "cannot be reached at the moment (ConnectionRefusedError) at http://127.0.0.1:9; set PUSH_OSS_ENDPOINT"
     assert error in campaign.err
 
 

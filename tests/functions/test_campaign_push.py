@@ -128,7 +128,7 @@ def test_texts_are_rendered_from_the_rows_and_each_row_is_counted_once(stack: Ca
     assert [line["offset"] for line in lines] == sorted(line["offset"] for line in lines)
     failed = {(line["outcome"], line["target"], line["text"]) for line in lines}
     assert failed == {
-        ("invalid", "t-2", "column name is empty"),
+        ("invalid", "t-2", "column `name` is empty"),
         ("invalid", "broken", "has 1 fields, the header 3"),
         ("invalid", "", "has no target: user_id is empty"),
         ("duplicate", "t-1", ""),

@@ -119,7 +119,7 @@ def preparation_routes(function: HttpFunction, entrypoints: Entrypoints) -> APIR
         except InvalidCampaign as error:
             raise HTTPException(422, str(error)) from None
         if not isinstance(document, dict):
-            raise HTTPException(422, "a campaign is an object")
+            raise HTTPException(422, "a campaign must be a JSON object or a YAML map")
         return Json({"document": document})
 
     @router.post("/api/campaigns/preview", responses={200: {"model": CampaignPreview}})

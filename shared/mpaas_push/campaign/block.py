@@ -134,7 +134,7 @@ class Composer:
             try:
                 payload = render(self._campaign.template_of(rows[0].values), rows[0].values)
             except MissingValue as error:
-                text = f"column {error.column} is empty"
+                text = f"column `{error.column}` is empty"
                 block.fates += [
                     Fate(start=row.start, target=row.target, name="invalid", code="MissingValue", text=text)
                     for row in rows

@@ -240,7 +240,7 @@ class Campaign(StrictModel):
             InvalidCampaign: with every fault at once, in the order of the fields.
         """
         if not isinstance(data, Mapping):
-            raise InvalidCampaign([Fault("", "a campaign is an object")])
+            raise InvalidCampaign([Fault("", "a campaign must be a JSON object or a YAML map")])
         faults: list[Fault] = []
         campaign = None
         # pydantic skips the rules of an object, such as that a CSV needs a target, if a field is unknown.

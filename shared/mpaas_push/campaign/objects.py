@@ -223,7 +223,7 @@ class OssObjects:
 
     def _unreachable(self, name: str, why: str) -> AudienceUnreadable:
         text = (
-            f"{name} cannot be reached for now ({why}) at {self._endpoint};"
+            f"{name} cannot be reached at the moment ({why}) at {self._endpoint};"
             " set PUSH_OSS_ENDPOINT for another endpoint"
         )
         return AudienceUnreadable(text, is_final=False)

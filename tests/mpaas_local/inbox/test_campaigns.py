@@ -264,7 +264,7 @@ def test_check_reports_progress_and_the_lines_that_cannot_be_sent(
         "share": 1,
         "passed": True,
         "lines": [
-            "line 10002: column name is empty",
+            "line 10002: column `name` is empty",
             "line 10003: duplicate target",
             "10,002 rows, 10,000 targets, 1,000 requests, 1 invalid, 1 duplicate",
             "500 seconds at 20 targets a second, in blocks of 20 rows",
@@ -345,7 +345,7 @@ def test_campaign_is_started_paced_paused_resumed_and_reported(
     assert response.headers["content-type"].startswith("text/csv")
     assert response.headers["content-disposition"] == 'attachment; filename="paced-report.csv"'
     (line,) = csv.DictReader(io.StringIO(response.data.decode()))
-    assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column name is empty")
+    assert (line["target"], line["outcome"], line["text"]) == ("user-7", "invalid", "column `name` is empty")
     caused = call("GET", "/api/pushes?trigger=campaign&target=user-8")["pushes"]
     assert [call("GET", f"/api/pushes/{push['seq']}")["campaign"] for push in caused] == ["paced"]
 

@@ -519,7 +519,7 @@ def test_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) 
     expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
     expect(page.get_by_role("button", name="line 3: us…(6)")).to_be_visible()
     expect(page.get_by_role("button", name="line 1,501: us…(9)")).to_be_visible()
-    expect(page.get_by_text("line 2: column name is empty")).to_be_visible()  # one of the rendered rows
+    expect(page.get_by_text("line 2: column `name` is empty")).to_be_visible()  # one of the rendered rows
     page.get_by_role("spinbutton", name="Targets a second").fill("20")
     expect(page.get_by_role("figure", name="Xiaomi")).to_contain_text("Hello Ada")
 
@@ -535,7 +535,7 @@ def test_dropped_csv_is_rendered_checked_started_paced_and_reported(page: Page) 
     expect(page.get_by_role("columnheader", name="user_id target")).to_be_visible()
     page.evaluate(WATCH_PROGRESS)
     page.get_by_role("button", name="Check all rows").click()
-    expect(page.get_by_text("line 2: column name is empty")).to_have_count(2)
+    expect(page.get_by_text("line 2: column `name` is empty")).to_have_count(2)
     assert "Checked rows" in page.evaluate("window.progress")
     expect(page.get_by_text("1,500 rows, 1,499 targets, 150 requests, 1 invalid")).to_be_visible()
     page.get_by_role("button", name="Start").click()
