@@ -27,7 +27,7 @@ $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 	@$(BIN)/python -m pytest --collect-only --quiet > /dev/null || true  # compiles the tests once for all workers
 	@touch $@
 
-run: install  ## start everything on loopback, send a push, keep running
+run: install  ## start everything on loopback, send pushes, keep running
 	$(BIN)/python -m mpaas_local $(ARGS)
 
 demo: install  ## send the pushes of make run, then exit with 0 or 1

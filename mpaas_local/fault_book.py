@@ -38,12 +38,12 @@ class FaultModel(BaseModel):
 class Order(FaultModel):
     """Base of all orders; each has a `kind`."""
 
-    next: int | None = Field(default=None, ge=1, description="Strike this many requests.")
+    next: int | None = Field(default=None, ge=1, description="Affect this many requests.")
     rate: float | None = Field(
-        default=None, ge=0, le=1, description="Strike each request with this probability."
+        default=None, ge=0, le=1, description="Affect each request with this probability."
     )
     seed: int | None = Field(
-        default=None, description="With a seed, `rate` strikes the same requests every time."
+        default=None, description="With a seed, `rate` affects the same requests every time."
     )
 
     @model_validator(mode="after")

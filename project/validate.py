@@ -226,7 +226,7 @@ def _descriptor(path: Path, settings: Settings) -> _Result:
         faults += map(descriptor.at_origin, wiring)
     triggers = sum(len(props.triggers) for props in functions.values())
     counts = [_count(len(descriptor.frame.resources), "function"), _count(triggers, "trigger")]
-    return f"{', '.join(counts)}, {_count(message_count, 'message')} of timers", faults
+    return f"{', '.join(counts)}, {_count(message_count, 'timer message')}", faults
 
 
 def _other_stages(descriptor: Descriptor, path: Path) -> set[str]:

@@ -48,7 +48,7 @@ class Entry(Body):
     access_key_id: str | None
     outcome: SandboxOutcome
     answer: Answer
-    fault: dict[str, Any] | None = Field(description="The fault that struck the request.")
+    fault: dict[str, Any] | None = Field(description="The fault that affected the request.")
     task_id: str | None
     parameters: dict[str, str] | None
     targets: list[TargetPair]
@@ -65,18 +65,18 @@ class InboxPage(Body):
 
 
 class OrderedFault(Body):
-    """A fault order, with the additional fields of its kind."""
+    """An injected fault, with the additional fields of its kind."""
 
     model_config = ConfigDict(extra="allow")
 
     id: int
     kind: str
-    remaining: int | None = Field(description="Number of requests it will still strike; null for no limit.")
+    remaining: int | None = Field(description="Number of requests it will still affect; null for no limit.")
     struck: int
 
 
 class ActiveFaults(Body):
-    """The orders that can still strike, oldest first."""
+    """The faults that are still active, oldest first."""
 
     faults: list[OrderedFault]
 
@@ -109,6 +109,4 @@ class Problem(Body):
     title: str
     status: int
     detail: str
-    errors: list[ProblemField] = Field(
-        default_factory=list, description="The fields of an invalid fault order."
-    )
+    errors: list[ProblemField] = Field(default_factory=list, description="The fields of an invalid fault.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class PushMatch(FaultModel):
-    """Which requests an order matches: every given field must be equal, including case."""
+    """Which requests the fault affects: every given field must be equal, including case."""
 
     target: str | None = Field(default=None, description="A target in TargetMsgkey.")
     task_name: str | None = Field(default=None, description="TaskName.")

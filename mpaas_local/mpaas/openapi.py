@@ -35,7 +35,7 @@ def openapi_document() -> dict[str, Any]:
         "info": {
             "title": "mPaaS sandbox",
             "version": "1",
-            "description": "The inbox and the ordered faults.",
+            "description": "The inbox and the injected faults.",
         },
         "paths": {
             "/inbox": {
@@ -65,20 +65,20 @@ def openapi_document() -> dict[str, Any]:
             },
             "/faults": {
                 "get": {
-                    "summary": "Active orders, oldest first.",
-                    "responses": _response("The orders.", "ActiveFaults"),
+                    "summary": "Active faults, oldest first.",
+                    "responses": _response("The faults.", "ActiveFaults"),
                 },
                 "post": {
-                    "summary": "Order a fault. Without next and rate it strikes one request.",
+                    "summary": "Inject a fault. Without next and rate it affects one request.",
                     "requestBody": {"required": True, "content": _json("FaultOrder")},
                     "responses": {
-                        **_response("The order, with id, remaining and struck.", "OrderedFault", "201"),
+                        **_response("The fault, with id, remaining and struck.", "OrderedFault", "201"),
                         **_problem("422"),
                     },
                 },
                 "delete": {
-                    "summary": "Cancel all orders.",
-                    "responses": _response("The number of cancelled orders.", "Deleted"),
+                    "summary": "Cancel all faults.",
+                    "responses": _response("The number of cancelled faults.", "Deleted"),
                 },
             },
             "/health": {

@@ -27,7 +27,7 @@ __all__ = [
 
 
 class ObjectMatch(FaultModel):
-    """Which requests an order matches: every given field must match."""
+    """Which requests the fault affects: every given field must match."""
 
     method: str | None = Field(default=None, description="GET, PUT, …")
     bucket: str | None = Field(default=None, description="The bucket's name.")

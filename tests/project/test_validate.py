@@ -60,10 +60,10 @@ def test_project_is_valid(validate: Validate) -> None:
     assert lines == [
         "ok    environment: the settings of this shell",
         f"ok    settings of a stage: {NOT_CHECKED}",
-        "ok    s.yaml: 5 functions, 8 triggers, 1 message of timers",
-        "ok    s.prod.yaml: 5 functions, 8 triggers, 1 message of timers",
-        "ok    s.sources.yaml: 8 functions, 11 triggers, 1 message of timers",
-        "ok    s.staging.yaml: 5 functions, 8 triggers, 1 message of timers",
+        "ok    s.yaml: 5 functions, 8 triggers, 1 timer message",
+        "ok    s.prod.yaml: 5 functions, 8 triggers, 1 timer message",
+        "ok    s.sources.yaml: 8 functions, 11 triggers, 1 timer message",
+        "ok    s.staging.yaml: 5 functions, 8 triggers, 1 timer message",
         "ok    template.yml: up to date with s.yaml",
         "ok    deploy/policies/deployer.json: 17 statements",
         "ok    deploy/policies/function.json: 7 statements",
@@ -1012,7 +1012,7 @@ def test_log_and_cdn_triggers_are_valid(project: Path, validate: Validate) -> No
 
     _, lines = validate()
 
-    assert "ok    s.yaml: 5 functions, 10 triggers, 1 message of timers" in lines, "\n".join(lines)
+    assert "ok    s.yaml: 5 functions, 10 triggers, 1 timer message" in lines, "\n".join(lines)
 
 
 def test_mistake_in_the_template_is_reported_once(project: Path, validate: Validate) -> None:

@@ -38,7 +38,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command and its subcommands."""
     command = subparsers.add_parser(
         "campaign",
-        help="check, start and steer campaigns",
+        help="check, start and control campaigns",
         description="Send one message to an audience, a file in OSS: docs/campaigns.md.",
         epilog=ADDRESSES,
     )
