@@ -139,8 +139,10 @@ def test_refused_start_leaves_the_uploaded_file_unchanged(
 
     for options in ([], ["--replace"]):
         assert campaign("start", file, "--audience", audience, *options) == 1
-        error = f"campaign {name} was started with " + (
-            "other content (in report): give" if "content" in changed else "another file ("
+        error = f"campaign {name} " + (
+            "was started with other content (in report): give"
+            if "content" in changed
+            else "has begun, and oss://"
         )
         assert error in campaign.err
         assert in_oss(stack, name) == rows
@@ -156,7 +158,7 @@ def test_start_of_a_paused_campaign_with_another_file_is_refused(
     audience = campaign.file("users.csv", users(4, "resting"))
 
     assert campaign("start", file, "--audience", audience) == 1
-    assert "campaign resting was started with another file" in campaign.err
+    assert "campaign resting has begun, and oss://marketing/audiences/resting.csv differs" in campaign.err
     assert "give this one another id" in campaign.err
     stack.put("audiences/resting.csv", users(5, "resting"))
     assert campaign("start", file, "--no-wait") == 1
