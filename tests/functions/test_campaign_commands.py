@@ -159,7 +159,7 @@ def test_start_of_a_paused_campaign_with_another_file_is_refused(
 
     assert campaign("start", file, "--audience", audience) == 1
     assert "campaign resting has begun, and oss://marketing/audiences/resting.csv differs" in campaign.err
-    assert "give this one another id" in campaign.err
+    assert "use another id" in campaign.err
     stack.put("audiences/resting.csv", users(5, "resting"))
     assert campaign("start", file, "--no-wait") == 1
     assert "HTTP 409: campaign resting was started with another file (its ETag differs)" in campaign.err

@@ -121,9 +121,9 @@ def _upload(campaign: Campaign, options: argparse.Namespace, settings: Settings,
             return
         if existing and not is_new:
             raise CampaignConflict(
-                f"campaign {campaign.campaign} has begun, and {name} differs from {file}."
-                " Nothing was uploaded: give this one another id and audience.key; or, if this is the original"
-                " file and the one in OSS was replaced, delete that one and start again"
+                f"campaign {campaign.campaign} has begun, and {name} differs from {file}. Nothing was"
+                " uploaded. For this file, use another id and audience.key; if it is the original, and the"
+                " file in OSS was replaced, delete that one and start again"
             )
         if existing and not options.replace:
             raise CampaignConflict(
