@@ -386,7 +386,7 @@ def test_white_space_around_targets_is_removed_with_a_warning(campaign: Commands
 
     assert campaign("check", campaign.file("a.json", document("blank")), "--audience", audience) == 0
     assert "line 3: duplicate target\n" in campaign.out
-    assert "warning: audience.target: 1 row has white space around their target" in campaign.out
+    assert "warning: audience.target: 1 row has white space around the target" in campaign.out
 
 
 @pytest.mark.parametrize("is_uploaded", [True, False])

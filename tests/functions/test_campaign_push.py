@@ -129,7 +129,7 @@ def test_texts_are_rendered_from_the_rows_and_each_row_is_counted_once(stack: Ca
     failed = {(line["outcome"], line["target"], line["text"]) for line in lines}
     assert failed == {
         ("invalid", "t-2", "column `name` is empty"),
-        ("invalid", "broken", "has 1 fields, the header 3"),
+        ("invalid", "broken", "has 1 field; the header has 3"),
         ("invalid", "", "has no target: user_id is empty"),
         ("duplicate", "t-1", ""),
     }

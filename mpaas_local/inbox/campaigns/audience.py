@@ -198,7 +198,7 @@ def _read_csv(name: str, lines: Sequence[str]) -> Beginning:
         fields = csv_fields(line, delimiter)
         if isinstance(fields, str) or len(fields) == len(columns):
             return fields
-        return f"has {len(fields)} fields, the header {len(columns)}"
+        return f"has {len(fields)} field{'s' * (len(fields) != 1)}; the header has {len(columns)}"
 
     rows, faults = _rows(lines, 1, fields_of)
     audience = {"target": _guess_target(columns)}

@@ -122,7 +122,7 @@ class RowReader:
         if not self.trimmed:
             return []
         rows = "1 row has" if self.trimmed == 1 else f"{self.trimmed:,} rows have"
-        text = f"{rows} white space around their target, which is ignored"
+        text = f"{rows} white space around the target, which is ignored"
         return [Fault("audience.target", text)]
 
     def _flaw_of(self, target: str) -> str | None:
@@ -144,7 +144,7 @@ class RowReader:
             return {}, fields
         values = {name: fields[index] for name, index in self._columns if index < len(fields)}
         if len(fields) != self._width:
-            return values, f"has {len(fields)} fields, the header {self._width}"
+            return values, f"has {len(fields)} field{'s' * (len(fields) != 1)}; the header has {self._width}"
         return values, ""
 
 

@@ -99,10 +99,10 @@ def test_csv_is_read_row_by_row() -> None:
     assert [(row.target, row.values if isinstance(row, Row) else row.reason) for row in read] == [
         ("u1", {"user_id": "u1", "name": "Ada"}),
         ("u,2", {"user_id": "u,2", "name": 'B "x" C'}),
-        ("u3", "has 2 fields, the header 3"),
+        ("u3", "has 2 fields; the header has 3"),
         ("", "has a quote that does not close on its line"),
         ("", "has no target: user_id is empty"),
-        ("x", "has 1 fields, the header 3"),
+        ("x", "has 1 field; the header has 3"),
     ]
 
 
