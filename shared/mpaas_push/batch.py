@@ -194,7 +194,6 @@ def _log_misconfiguration(results: Iterable[Iterable[Outcome]]) -> None:
     )
     if codes:
         logger.error(
-            "%d requests failed because of the configuration (%s): check AccessKey, permissions and app",
-            codes.total(),
-            ", ".join(f"{count} {code}" for code, count in codes.most_common(5)),
+            "requests failed because of the configuration (%s): check AccessKey, permissions and app",
+            ", ".join(f"{count} with code {code}" for code, count in codes.most_common(5)),
         )

@@ -383,7 +383,7 @@ def test_misconfigured_messages_are_queued_and_logged_as_one_error(
 
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1
-    assert errors[0].startswith("30 requests failed because of the configuration (30 3007)")
+    assert errors[0].startswith("requests failed because of the configuration (30 with code 3007)")
     assert batches.letters() == []
     assert batches.send(*batches.drain(), first=500).outcomes == {"accepted": 30}
 
