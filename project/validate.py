@@ -71,7 +71,7 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _validate(options: argparse.Namespace) -> int:
     checks = dict(_checks(options.folder, options.messages, options.stage))
-    count = 0
+    count = skipped = 0
     base_faults: list[Fault] = []  # overlays inherit these; report them once
     for file, check in checks.items():
         summary = ""
@@ -88,8 +88,11 @@ def _validate(options: argparse.Namespace) -> int:
             faults = [fault for fault in faults if fault not in base_faults]
         lines = [f"FAULT {file}: {fault}" for fault in dict.fromkeys(faults)]
         count += len(lines)
-        print("\n".join(lines) or f"ok    {file}: {summary or 'nothing beyond s.yaml'}")
-    print(f"{len(checks)} checked, {count or 'no'} fault{'' if count == 1 else 's'}")
+        is_skipped = not lines and summary.startswith(("not checked: ", "not compared: "))
+        skipped += is_skipped
+        verdict = "note " if is_skipped else "ok   "
+        print("\n".join(lines) or f"{verdict} {file}: {summary or 'nothing beyond s.yaml'}")
+    print(f"{len(checks) - skipped} checked, {count or 'no'} fault{'' if count == 1 else 's'}")
     return 1 if count else 0
 
 

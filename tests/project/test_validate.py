@@ -59,7 +59,7 @@ def test_project_is_valid(validate: Validate) -> None:
     assert code == 0
     assert lines == [
         "ok    environment: the settings of this shell",
-        f"ok    settings of a stage: {NOT_CHECKED}",
+        f"note  settings of a stage: {NOT_CHECKED}",
         "ok    s.yaml: 5 functions, 8 triggers, 1 timer message",
         "ok    s.prod.yaml: 5 functions, 8 triggers, 1 timer message",
         "ok    s.sources.yaml: 8 functions, 11 triggers, 1 timer message",
@@ -68,7 +68,7 @@ def test_project_is_valid(validate: Validate) -> None:
         "ok    deploy/policies/deployer.json: 17 statements",
         "ok    deploy/policies/function.json: 7 statements",
         "ok    functions/event_push/rules.yaml: 3 rules",
-        "10 checked, no faults",
+        "9 checked, no faults",
     ]
 
 
