@@ -63,7 +63,7 @@ check: install  ## check lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@for function in functions/*/; do MYPYPATH=shared:$$function $(BIN)/mypy $$function || exit 1; done  # each is a separate root
+	@for index in functions/*/index.py; do function=$${index%index.py}; MYPYPATH=shared:$$function $(BIN)/mypy $$function || exit 1; done  # each is a separate root
 
 format: install  ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
