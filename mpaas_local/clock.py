@@ -1,18 +1,17 @@
-"""Clocks for everything that waits, and times as text.
-
-`Clock` is the clock of the machine, or a faster one, on which a day of retries passes in minutes.
-`ManualClock` moves only when a test moves it, so that no test has to wait.
-"""
+"""The clock of everything that waits, and times as text."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
-__all__ = ["Clock", "ManualClock", "TimeSource", "parse_http_date", "utc_second_text", "utc_text"]
+if TYPE_CHECKING:
+    import threading
+
+__all__ = ["Clock", "TimeSource", "parse_http_date", "utc_second_text", "utc_text"]
 
 TimeSource = Callable[[], float]
 """Returns the time in seconds since 1970, as `time.time` does."""
@@ -21,21 +20,11 @@ _LONGEST_WAIT = 30.0  # real seconds, after which a changed clock or a suspended
 
 
 class Clock:
-    """The clock of the machine.
-
-    Args:
-        speed: Seconds of this clock per real second, more than 0.
-    """
-
-    def __init__(self, speed: float = 1.0) -> None:
-        if speed <= 0:
-            raise ValueError(f"speed is {speed}; must be more than 0")
-        self._speed = speed
-        self._started_at = time.time()
+    """The clock of the machine."""
 
     def time(self) -> float:
         """Seconds since 1970."""
-        return self._started_at + (time.time() - self._started_at) * self._speed
+        return time.time()
 
     def wait(self, condition: threading.Condition, until: float | None) -> None:
         """Wait until a moment (seconds since 1970) or a notification; may return early.
@@ -46,72 +35,8 @@ class Clock:
         """
         if until is None:
             condition.wait()
-        elif (seconds := (until - self.time()) / self._speed) > 0:
+        elif (seconds := until - self.time()) > 0:
             condition.wait(min(seconds, _LONGEST_WAIT))
-
-
-class ManualClock(Clock):
-    """A clock that moves only when it is moved.
-
-    Args:
-        now: Seconds since 1970.
-    """
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        super().__init__()
-        self._now = now
-        self._changed = threading.Condition()
-        self._waiting: dict[object, tuple[threading.Condition, float]] = {}
-
-    def time(self) -> float:
-        """Seconds since 1970."""
-        with self._changed:
-            return self._now
-
-    def wait(self, condition: threading.Condition, until: float | None) -> None:
-        """Wait until the clock is moved to a moment, or for a notification."""
-        if until is None:
-            condition.wait()
-            return
-        token = object()
-        with self._changed:
-            if until <= self._now:
-                return
-            self._waiting[token] = (condition, until)
-            self._changed.notify_all()
-        try:
-            condition.wait()
-        finally:
-            with self._changed:
-                del self._waiting[token]
-
-    def advance(self, seconds: float) -> None:
-        """Move the clock and wake all waiting threads."""
-        with self._changed:
-            self._now += seconds
-            conditions = {id(condition): condition for condition, _ in self._waiting.values()}
-        for condition in conditions.values():
-            with condition:
-                condition.notify_all()
-
-    def skip(self, timeout: float = 60.0) -> float:
-        """Move to the next moment that a thread waits for; returns the skipped seconds.
-
-        Args:
-            timeout: Real seconds until a thread must be waiting.
-
-        Raises:
-            TimeoutError: no thread waits for a moment.
-        """
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._next() is not None, timeout):
-                raise TimeoutError("no thread waits for a moment of this clock")
-            seconds = (self._next() or self._now) - self._now
-        self.advance(seconds)
-        return seconds
-
-    def _next(self) -> float | None:
-        return min((until for _, until in self._waiting.values() if until > self._now), default=None)
 
 
 def utc_text(moment: float) -> str:

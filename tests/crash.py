@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpaas_local.account import Account
-from mpaas_local.clock import Clock
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
 from mpaas_local.eventbridge.streams import EventStream
@@ -36,6 +35,7 @@ from mpaas_local.mns import MnsServer
 from mpaas_local.mpaas import AccessKey, Sandbox
 from project.descriptor import read_functions
 from project.triggers import EventBridge
+from tests.clocks import FastClock
 from tests.descriptors import PROJECT
 from tests.fork_server import start_forked
 from tests.functions.http_stack import ROLE, message
@@ -185,7 +185,7 @@ def run(plan: Plan) -> Figures:
     with ExitStack() as started:
         keys = {ROLE.access_key_id: AccessKey(ROLE.access_key_secret, ROLE.security_token)}
         sandbox = started.enter_context(Sandbox(access_keys=keys))
-        mns = started.enter_context(MnsServer(access_keys=keys, clock=Clock(plan.queue_speed).time))
+        mns = started.enter_context(MnsServer(access_keys=keys, clock=FastClock(plan.queue_speed).time))
         ledger = started.enter_context(RedisServer())
         for name in ("pushes", "retry", "dead"):
             mns.store.create_queue(name)

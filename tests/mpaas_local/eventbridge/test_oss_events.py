@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 import pytest
 
 from mpaas_local.account import Account
-from mpaas_local.clock import ManualClock
 from mpaas_local.eventbridge.bus import EventBus
 from mpaas_local.eventbridge.cloud_events import EventTrigger, event_trigger_of
 from mpaas_local.eventbridge.oss_events import OssEvents, oss_cloud_event
@@ -18,6 +17,7 @@ from mpaas_local.fc.api import Callee
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.oss_trigger import OssTrigger, oss_event, oss_trigger_of
 from mpaas_local.oss import ObjectEvent
+from tests.clocks import ManualClock
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
 

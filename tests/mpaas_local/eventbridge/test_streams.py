@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_local.account import Account
-from mpaas_local.clock import ManualClock
 from mpaas_local.eventbridge.payloads import ReceivedMessage, element
 from mpaas_local.eventbridge.sources import MnsSource
 from mpaas_local.eventbridge.stream_config import stream_of
@@ -29,6 +28,7 @@ from mpaas_local.fc.retries import retry_delays
 from mpaas_local.fc.topic_trigger import TopicTrigger, TopicTriggerConfig, topic_of
 from mpaas_local.mns.model import OutgoingMessage, Publication, QueueAttributes
 from mpaas_local.mns.store import MnsStore
+from tests.clocks import ManualClock
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
 from tests.mpaas_local.eventbridge.memory_source import MemorySource

@@ -14,7 +14,6 @@ from cloudevents.core.bindings.http import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
 from mpaas_local.account import Account
-from mpaas_local.clock import ManualClock
 from mpaas_local.eventbridge.api import event_routes
 from mpaas_local.eventbridge.bus import EventBus
 from mpaas_local.eventbridge.cloud_events import (
@@ -30,6 +29,7 @@ from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.timer_trigger import Timer, Timers
 from mpaas_local.server import Server
+from tests.clocks import ManualClock
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpaas_local.account import Account
-from mpaas_local.clock import Clock, ManualClock
 from mpaas_local.fc.async_store import AsyncStore
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.destinations import (
@@ -25,6 +24,7 @@ from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.schedule import Schedule
 from project.function import AsyncInvokeConfig
+from tests.clocks import FastClock, ManualClock
 from tests.mpaas_local.callables import ScriptedFunction
 
 if TYPE_CHECKING:
@@ -431,7 +431,7 @@ def test_waiting_events_are_abandoned_when_the_host_is_closed_first(tmp_path: Pa
 
 
 def test_day_passes_in_moments_on_a_fast_clock() -> None:
-    fast = Clock(speed=1_000_000)
+    fast = FastClock(speed=1_000_000)
     done = threading.Event()
     with Schedule("fast", clock=fast) as schedule:
         schedule.at(fast.time() + 86400, done.set)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import urllib3
 
-from mpaas_local.clock import ManualClock
 from mpaas_local.fc.api import Callee, create_api
 from mpaas_local.fc.asynchronous import AsyncConfig, AsyncQueue
 from mpaas_local.fc.errors import PAYLOAD_LIMIT, Throttled
@@ -21,6 +20,7 @@ from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.http_trigger import create_gateway
 from mpaas_local.server import Server
+from tests.clocks import ManualClock
 from tests.mpaas_local.callables import ScriptedFunction
 from tests.waiting import eventually
 

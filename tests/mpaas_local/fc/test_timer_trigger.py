@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_local.clock import ManualClock
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
 from mpaas_local.fc.timer_trigger import Timer, Timers, UnknownTimer, timer_of
 from project.cron import next_tick
 from project.triggers import PAYLOAD_BYTES
+from tests.clocks import ManualClock
 from tests.descriptors import parse_trigger, trigger_document
 from tests.mpaas_local.callables import ScriptedFunction
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_local.clock import ManualClock
 from mpaas_local.mns import MnsServer
+from tests.clocks import ManualClock
 from tests.mpaas_local.mns.sdk import QueueMeta, connected
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mpaas_local.clock import ManualClock
+    from tests.clocks import ManualClock
 
 pytestmark = pytest.mark.filterwarnings(
     # The SDK calls its own deprecated setters when it reads a queue's attributes.

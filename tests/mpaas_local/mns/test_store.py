@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpaas_local.clock import ManualClock
 from mpaas_local.mns import MnsError, MnsStore, OutgoingMessage, Property, QueueAttributes, StoreUnusable
+from tests.clocks import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,7 @@ from tests.mpaas_local.mns.sdk import (
 )
 
 if TYPE_CHECKING:
-    from mpaas_local.clock import ManualClock
+    from tests.clocks import ManualClock
 
 FUNCTION = "acs:fc:cn-hangzhou:1000000000000000:functions/event_push"
 QUEUE = "acs:mns:cn-hangzhou:1000000000000000:queues/orders"
