@@ -95,8 +95,8 @@ OSS_EVENTS: Mapping[str, frozenset[str]] = {
 """Events of objects, by group (fc-runtime.md: OSS trigger)."""
 
 _REGIONS = {
-    f"{area}-{place}"
-    for area, places in {
+    f"{area}-{location}"
+    for area, locations in {
         "cn": "hangzhou shanghai qingdao beijing zhangjiakou huhehaote wulanchabu shenzhen chengdu hongkong"
         " shanghai-finance-1 shanghai-cloudspe heyuan-acdr-1",
         "ap": "northeast-1 northeast-2 south-1 southeast-1 southeast-2 southeast-3 southeast-5 southeast-7",
@@ -104,7 +104,7 @@ _REGIONS = {
         "us": "east-1 west-1",
         "me": "central-1",
     }.items()
-    for place in places.split()
+    for location in locations.split()
 }
 """The regions that component fc3 accepts (deploy.md: Function properties)."""
 

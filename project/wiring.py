@@ -232,11 +232,11 @@ def _queue_faults(functions: _Functions, streams: Collection[_Stream]) -> Iterat
     for name, props in functions.items():
         path = f"resources.{name}.props.environmentVariables"
         variables = props.environment_variables
-        retries, letters = variables.get(_RETRIES), variables.get(_DEAD_LETTERS)
+        retries, dead_letters = variables.get(_RETRIES), variables.get(_DEAD_LETTERS)
         if retries and retries not in read:
             yield Fault(f"{path}.{_RETRIES}", f"no enabled trigger reads {retries}")
-        if letters and letters in {retries, *readers}:
-            text = f"{letters} is read by a trigger or is also the retry queue"
+        if dead_letters and dead_letters in {retries, *readers}:
+            text = f"{dead_letters} is read by a trigger or is also the retry queue"
             yield Fault(f"{path}.{_DEAD_LETTERS}", text)
 
 

@@ -28,7 +28,7 @@ from mpaas_local.inbox.bodies import (
     Shown,
 )
 from mpaas_local.inbox.copies import copies_of
-from mpaas_local.inbox.dead_letters import NotSendable, message_in_letter
+from mpaas_local.inbox.dead_letters import NotSendable, message_in_dead_letter
 from mpaas_local.inbox.message_view import message_of_parameters, view_of, warnings_of
 from mpaas_local.inbox.overview import overview
 from mpaas_local.mns.errors import MnsError
@@ -225,19 +225,19 @@ def queue_routes(queues: MnsStore, entrypoints: Entrypoints) -> APIRouter:
     def send_back(name: str, message_id: str) -> MessageId:
         """Send the message of a dead letter to the queue of the queue function, then delete the dead letter.
 
-        The message has the targets that received nothing. If the letter has no message, its original body is
-        sent. If the queue refuses the message, the dead letter stays.
+        The message has the targets that received nothing. If the dead letter has no message, its original
+        body is sent. If the queue refuses the message, the dead letter stays.
         """
         if name != entrypoints.dead_letter_queue:
             raise HTTPException(
                 409, f"Only dead letters of {entrypoints.dead_letter_queue} can be sent back."
             )
-        with sending_back:  # a double click sends the letter only once
-            letter = queues.find(name, message_id)
-            if letter is None:
+        with sending_back:  # a double click sends the dead letter only once
+            dead_letter = queues.find(name, message_id)
+            if dead_letter is None:
                 raise HTTPException(404, "This dead letter does not exist.")
             try:
-                sent = entrypoints.enqueue(message_in_letter(message_json(letter)["text"]))
+                sent = entrypoints.enqueue(message_in_dead_letter(message_json(dead_letter)["text"]))
             except NotSendable as error:
                 raise HTTPException(409, str(error)) from None
             except MnsError as error:
@@ -255,8 +255,8 @@ def figure_routes(store: Store, calls: CallLog, queues: MnsStore, entrypoints: E
     @router.get("/api/overview", responses={200: {"model": Figures}})
     def show_overview() -> Response:
         """Show the figures of the last half hour."""
-        letters = queues.queue(entrypoints.dead_letter_queue)
-        return Json({**overview(store, calls.calls()), "deadLetters": letters.active_messages})
+        dead_letters = queues.queue(entrypoints.dead_letter_queue)
+        return Json({**overview(store, calls.calls()), "deadLetters": dead_letters.active_messages})
 
     return router
 

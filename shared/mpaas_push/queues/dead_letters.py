@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from mpaas_push.outcome import Outcome, OutcomeKind
     from mpaas_push.task import PushTask
 
-__all__ = ["dead_letters"]
+__all__ = ["dead_letters_of"]
 
 logger = logging.getLogger(__name__)
 
 BODY_CHARACTERS, TEXT_CHARACTERS = 2000, 500
-"""Lengths to which an original and other texts are truncated if a letter is too long; they fit even if every
-character is escaped."""
+"""Lengths to which an original and other texts are truncated if a dead letter is too long; they fit even if
+every character is escaped."""
 
 
-def dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
+def dead_letters_of(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     """Yield the dead letters of a message that was given up, at least one for each fate.
 
     A refused push can be corrected and sent again; an unknown one may have arrived. So they never share a
-    dead letter. In addition to the original, a letter has the message for its targets only, so that it can be
-    sent to them again, under the ids of the caller or new ones.
+    dead letter. In addition to the original, a dead letter has the message for its targets only, so that it
+    can be sent to them again, under the ids of the caller or new ones.
     """
     fates: dict[tuple[OutcomeKind, str | None], list[Outcome]] = {}
     for outcome in outcomes:
@@ -51,24 +51,24 @@ def dead_letters(task: PushTask, outcomes: Iterable[Outcome]) -> Iterator[str]:
     }
     bodies = [complete, truncated] if len(original) <= BODY_BYTES else [truncated]
     for fate in fates.values():
-        yield from _letters(task, fate, bodies)
+        yield from _dead_letters_of_fate(task, fate, bodies)
 
 
-def _letters(
+def _dead_letters_of_fate(
     task: PushTask, outcomes: Sequence[Outcome], bodies: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Yield the letters of one fate.
+    """Yield the dead letters of one fate.
 
-    A letter that is too long gets short outcomes, then only the beginning of its original; if that is not
-    enough, it is split into several letters, each for some of the targets. A message that is too long even
-    for one target is replaced by that target.
+    A dead letter that is too long gets short outcomes, then only the beginning of its original; if that is
+    not enough, it is split into several dead letters, each for some of the targets. A message that is too
+    long even for one target is replaced by that target.
     """
     first, targets = outcomes[0], targets_of(outcomes)
     if len(targets) > 1 and sum(map(len, targets)) > BODY_BYTES:  # too long in every form
         for half in _halves(outcomes):
-            yield from _letters(task, half, bodies[-1:])
+            yield from _dead_letters_of_fate(task, half, bodies[-1:])
         return
-    letter: dict[str, Any] = {
+    dead_letter: dict[str, Any] = {
         "reason": first.kind.value,
         "detail": (first.result_message or first.result_code or "")[:TEXT_CHARACTERS],
         "scope": task.scope[:TEXT_CHARACTERS],
@@ -81,11 +81,11 @@ def _letters(
         to_send = {"message": task.message_for(targets, with_ids=ids)}
     full = [outcome.as_json() for outcome in outcomes]
     short = [_short(outcome) for outcome in outcomes]
-    forms = [{**letter, **bodies[0], **to_send, "outcomes": full}]
-    forms += [{**letter, **body, **to_send, "outcomes": short} for body in bodies]
+    forms = [{**dead_letter, **bodies[0], **to_send, "outcomes": full}]
+    forms += [{**dead_letter, **body, **to_send, "outcomes": short} for body in bodies]
     if len(targets) <= 1:
         truncated = [target[:TEXT_CHARACTERS] for target in targets]
-        forms.append({**letter, **bodies[-1], "targets": truncated, "outcomes": short})
+        forms.append({**dead_letter, **bodies[-1], "targets": truncated, "outcomes": short})
     for form in forms:
         text = compact_json(form)
         if fits(text):
@@ -94,11 +94,11 @@ def _letters(
             yield text
             return
     for half in _halves(outcomes):
-        yield from _letters(task, half, bodies[-1:])
+        yield from _dead_letters_of_fate(task, half, bodies[-1:])
 
 
 def _short(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome without its texts and targets, for a letter that would be too long."""
+    """Return an outcome without its texts and targets, for a dead letter that would be too long."""
     return {
         "outcome": outcome.kind.value,
         "requestId": outcome.request_id,

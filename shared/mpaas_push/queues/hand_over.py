@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mpaas_push.batch_report import BatchReport
 from mpaas_push.outcome import UNKNOWN, counts_of
-from mpaas_push.queues.dead_letters import dead_letters
+from mpaas_push.queues.dead_letters import dead_letters_of
 from mpaas_push.queues.message import QueueMessage
 from mpaas_push.queues.mns import HandOverResult
 from mpaas_push.queues.retry_entries import QueueEntry, envelopes, pack
@@ -39,7 +39,7 @@ def hand_over(
     """
     retries: list[QueueEntry] = []
     too_long: list[QueueEntry] = []
-    letters: list[QueueEntry] = []
+    dead_letters: list[QueueEntry] = []
     sent_targets = 0
     for index, (task, outcomes) in enumerate(zip(tasks, results, strict=True)):
         retryable: list[Outcome] = []
@@ -56,23 +56,25 @@ def hand_over(
         for text, part in envelopes(task, retryable):
             entry = QueueEntry(indexes=(index,), body=text or "", delay=delay, outcomes=part)
             (too_long if text is None else retries).append(entry)
-        letters += _letters(index, task, given_up)
+        dead_letters += _dead_letter_entries(index, task, given_up)
     retry_queue, dead_letter_queue = settings.retry_queue, settings.dead_letter_queue
-    packs, letter_results = _hand_over(queues, (retry_queue, pack(retries)), (dead_letter_queue, letters))
+    packs, dead_letter_results = _hand_over(
+        queues, (retry_queue, pack(retries)), (dead_letter_queue, dead_letters)
+    )
     # A queue may have a lower limit than MNS: where several messages do not fit, one may.
     (singles,) = _hand_over(queues, (retry_queue, [part for entry in packs.refused for part in entry.parts]))
     refused = [entry for entry in packs.refused if not entry.parts] + singles.refused
     last_letters = [
-        letter
+        dead_letter
         for entry in too_long + refused
-        for letter in _letters(entry.indexes[0], tasks[entry.indexes[0]], entry.outcomes)
+        for dead_letter in _dead_letter_entries(entry.indexes[0], tasks[entry.indexes[0]], entry.outcomes)
     ]
     (last_results,) = _hand_over(queues, (dead_letter_queue, last_letters))
     waiting = packs.accepted + singles.accepted
     # A message that may be sent again is never stranded.
     unsettled = _indexes(packs.retryable + singles.retryable + last_results.retryable + last_results.refused)
-    stranded = _indexes(letter_results.retryable + letter_results.refused)
-    in_dead_letters = (_indexes(letter_results.accepted) - stranded) | (
+    stranded = _indexes(dead_letter_results.retryable + dead_letter_results.refused)
+    in_dead_letters = (_indexes(dead_letter_results.accepted) - stranded) | (
         _indexes(last_results.accepted) - unsettled
     )
     if stranded:
@@ -84,7 +86,7 @@ def hand_over(
         unsettled=len(unsettled),
         stranded=len(stranded),
         left=tuple(sorted(unsettled | stranded)),
-        recoverable=len(_indexes(letter_results.retryable)) if dead_letter_queue else 0,
+        recoverable=len(_indexes(dead_letter_results.retryable)) if dead_letter_queue else 0,
         duplicates_if_redelivered=sent_targets + _count(waiting),
     )
 
@@ -97,8 +99,8 @@ class _Results(NamedTuple):
     refused: list[QueueEntry]
 
 
-def _letters(index: int, task: PushTask, outcomes: Iterable[Outcome]) -> list[QueueEntry]:
-    return [QueueEntry(indexes=(index,), body=text) for text in dead_letters(task, outcomes)]
+def _dead_letter_entries(index: int, task: PushTask, outcomes: Iterable[Outcome]) -> list[QueueEntry]:
+    return [QueueEntry(indexes=(index,), body=text) for text in dead_letters_of(task, outcomes)]
 
 
 def _indexes(entries: Iterable[QueueEntry]) -> set[int]:

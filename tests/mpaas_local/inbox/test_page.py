@@ -683,19 +683,19 @@ def test_unusable_audience_and_missing_header_are_reported_on_the_page(page: Pag
 # --- Accessibility, security and the form
 
 
-@pytest.mark.parametrize("place", PAGES)
-def test_axe_reports_no_violation(page: Page, stack: Stack, place: str) -> None:
+@pytest.mark.parametrize("page_name", PAGES)
+def test_axe_reports_no_violation(page: Page, stack: Stack, page_name: str) -> None:
     stack.sandbox.order(kind="result", code="8011")
     urllib3.request("POST", f"{stack.urls['http_push']}/v1/pushes", json=MESSAGE, retries=False, timeout=60)
     push(stack, silent=1, title="A title that is far longer than any vendor lets through, all of them")
-    if place == "push":
-        place = f"#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}"
-    elif place == "dead letters":
-        place = f"#/queues/{dead_letter(stack, MESSAGE | {'expiredSeconds': 0})}"
-    elif place == "campaign":
-        place = f"#/campaigns/{campaign(stack)}"
-    page.goto(f"/{place}" if place != "new campaign" else "/#/new-campaign")
-    if place == "new campaign":
+    if page_name == "push":
+        page_name = f"#/push/{stack.sandbox.inbox(limit=1)[0]['seq']}"
+    elif page_name == "dead letters":
+        page_name = f"#/queues/{dead_letter(stack, MESSAGE | {'expiredSeconds': 0})}"
+    elif page_name == "campaign":
+        page_name = f"#/campaigns/{campaign(stack)}"
+    page.goto(f"/{page_name}" if page_name != "new campaign" else "/#/new-campaign")
+    if page_name == "new campaign":
         drop(page, "user_id,name\nuser-1,Ada\nuser-2,\n")
         page.get_by_role("button", name="Check all rows").click()
         expect(page.get_by_text("1 invalid")).to_be_visible()
@@ -743,17 +743,17 @@ def test_no_page_is_wider_than_a_phone(page: Page, stack: Stack) -> None:
     seq = stack.sandbox.inbox(limit=1)[0]["seq"]
     name = campaign(stack)
     wide = ",".join(f"column{number}" for number in range(20))
-    for place in (
+    for page_name in (
         *("#/", f"#/push/{seq}", "#/compose", "#/campaigns", f"#/campaigns/{name}", "#/new-campaign"),
         *("#/faults", "#/overview", "#/queues"),
     ):
-        page.goto(f"/{place}")
+        page.goto(f"/{page_name}")
         expect(page.locator("main h1")).to_have_count(1)
-        if place == "#/new-campaign":
+        if page_name == "#/new-campaign":
             drop(page, f"user_id,{wide}\nuser-1,{wide}\n")
             expect(page.get_by_role("figure", name="Xiaomi")).to_be_visible()
         page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, place
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, page_name
 
 
 def test_late_animation_frame_does_not_move_the_focus_from_the_search(page: Page, stack: Stack) -> None:
@@ -814,8 +814,8 @@ def test_page_uses_only_the_documented_api(page: Page, stack: Stack) -> None:
     page.get_by_role("button", name="Send again").click()
     expect(page.locator(".answer")).to_be_visible()
     campaigns = ("campaigns", f"campaigns/{campaign(stack)}", "new-campaign")
-    for place in ("compose", *campaigns, "faults", "overview", f"queues/{dead}"):
-        page.goto(f"/#/{place}")
+    for page_name in ("compose", *campaigns, "faults", "overview", f"queues/{dead}"):
+        page.goto(f"/#/{page_name}")
         expect(page.locator("main h1")).to_be_visible()
     page.get_by_role("button", name="Send back").first.click()
     page.wait_for_timeout(300)
