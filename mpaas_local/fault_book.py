@@ -14,9 +14,21 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["MAX_DELAY_MILLISECONDS", "ActiveOrder", "FaultBook", "FaultModel", "Order", "Strike"]
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+__all__ = [
+    "MAX_DELAY_MILLISECONDS",
+    "ActiveOrder",
+    "FaultBook",
+    "FaultModel",
+    "Order",
+    "Strike",
+    "describe_errors",
+    "order_errors",
+]
 
 MAX_DELAY_MILLISECONDS = 600_000
 """Longest delay, ten minutes: more than any client waits."""
@@ -140,3 +152,24 @@ class FaultBook(Generic[OrderT]):
             if active.remaining == 0:
                 self._active.remove(active)
         return True
+
+
+def order_errors(error: ValidationError) -> list[dict[str, Any]]:
+    """Return field, message and value of each error of an order."""
+    return [_order_error(item) for item in error.errors(include_url=False, include_context=False)]
+
+
+def describe_errors(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Return the errors of an order as one line."""
+    return "; ".join(f"{error['field'] or 'order'}: {error['message']}" for error in errors)
+
+
+def _order_error(error: ErrorDetails) -> dict[str, Any]:
+    path = [str(part) for part in error["loc"][1:]]  # it starts with the kind
+    entry: dict[str, Any] = {
+        "field": ".".join(path) or None,
+        "message": error["msg"].removeprefix("Value error, "),
+    }
+    if isinstance(error["input"], (str, int, float, bool)):
+        entry["value"] = error["input"]
+    return entry

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+
+from mpaas_local.view_json import view_problem
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,9 +44,7 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it."""
         if scope["type"] == "http" and (reason := _refusal(Headers(scope=scope), self._subdomains)):
-            problem = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": reason}
-            response = JSONResponse(problem, 403, media_type="application/problem+json")
-            await response(scope, receive, send)
+            await view_problem(403, "Forbidden", reason)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-__all__ = ["view_json", "view_problem"]
+__all__ = ["PROBLEM_JSON", "problem_document", "view_json", "view_problem"]
+
+PROBLEM_JSON = "application/problem+json"
 
 
 def view_json(body: Any, status: int = 200, media_type: str = "application/json") -> Response:
@@ -18,5 +20,9 @@ def view_json(body: Any, status: int = 200, media_type: str = "application/json"
 
 def view_problem(status: int, title: str, detail: str) -> Response:
     """Return a problem document."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return view_json(body, status, "application/problem+json")
+    return view_json(problem_document(status, title, detail), status, PROBLEM_JSON)
+
+
+def problem_document(status: int, title: str, detail: str) -> dict[str, Any]:
+    """Return the body of a problem document."""
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail}

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from mpaas_local.breakable import STRIKES_UNREAD
+from mpaas_local.fault_book import describe_errors, order_errors
 from mpaas_local.loopback import LoopbackOnly
 from mpaas_local.mpaas.authentication import Authenticator
 from mpaas_local.mpaas.gateway import Gateway
@@ -139,9 +140,8 @@ class _Api:
         try:
             order = FAULT_ORDER.validate_json(await request.body())
         except ValidationError as error:
-            errors = [_order_error(item) for item in error.errors(include_url=False, include_context=False)]
-            detail = "; ".join(f"{item['field'] or 'order'}: {item['message']}" for item in errors)
-            return problem(422, "Invalid fault order", detail, errors=errors)
+            errors = order_errors(error)
+            return problem(422, "Invalid fault order", describe_errors(errors), errors=errors)
         return Json(self._faults.order(order), status_code=201)
 
     async def clear_faults(self, request: Request) -> Response:
@@ -223,15 +223,3 @@ def _integer(name: str, text: str, low: int, high: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= digits and low <= int(text) <= high):
         raise ValueError(f"{name} is {text!r}; must be an integer from {low} to {high}")
     return int(text)
-
-
-def _order_error(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Field, message and value of a validation error, whose path starts with the kind."""
-    path = [str(part) for part in error["loc"][1:]]
-    entry: dict[str, Any] = {
-        "field": ".".join(path) or None,
-        "message": error["msg"].removeprefix("Value error, "),
-    }
-    if isinstance(error["input"], (str, int, float, bool)):
-        entry["value"] = error["input"]
-    return entry

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from mpaas_local.mpaas.judgement.parameters import LEGACY_VERSION
 from mpaas_local.mpaas.store import dump_json
+from mpaas_local.view_json import PROBLEM_JSON, problem_document
 
 if TYPE_CHECKING:
     from mpaas_local.mpaas.gateway_errors import GatewayResponse
@@ -60,10 +61,10 @@ def not_json(status: int, body: str, request_id: str) -> Response:
 
 def problem(status: int, title: str, detail: str, *, errors: list[dict[str, Any]] | None = None) -> Response:
     """An error of the sandbox's own JSON API (RFC 9457)."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body = problem_document(status, title, detail)
     if errors is not None:
         body["errors"] = errors
-    return Json(body, status_code=status, media_type="application/problem+json")
+    return Json(body, status_code=status, media_type=PROBLEM_JSON)
 
 
 def _request_id(request_id: str) -> dict[str, str]:

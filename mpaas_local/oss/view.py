@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from mpaas_local.clock import utc_text
+from mpaas_local.fault_book import describe_errors, order_errors
 from mpaas_local.oss.errors import OssError
 from mpaas_local.oss.injected_faults import FAULT_ORDER
 from mpaas_local.view_json import view_json, view_problem
@@ -46,7 +47,7 @@ async def view(
             try:
                 order = FAULT_ORDER.validate_json(await request.body())
             except ValidationError as error:
-                return _problem(error)
+                return view_problem(422, "Invalid fault order", describe_errors(order_errors(error)))
             return view_json(faults.order(order), 201)
         case "GET", "faults":
             return view_json({"faults": faults.active()})
@@ -85,11 +86,3 @@ def _object_json(stored: StoredObject) -> dict[str, Any]:
         "lastModified": utc_text(stored.modified),
         "headers": dict(stored.headers),
     }
-
-
-def _problem(error: ValidationError) -> Response:
-    errors = [
-        f"{'.'.join(str(part) for part in item['loc'][1:]) or 'order'}: {item['msg']}"
-        for item in error.errors(include_url=False, include_context=False)
-    ]
-    return view_problem(422, "Invalid fault order", "; ".join(errors))

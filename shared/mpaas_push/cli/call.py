@@ -12,6 +12,7 @@ from mpaas_push.cli.inputs import read_input
 from mpaas_push.connection import connect, read_response, seconds_until, tls_context
 from mpaas_push.credentials import Credentials
 from mpaas_push.errors import Misconfigured, PushError
+from mpaas_push.functions import RESPONSE_BYTES
 from mpaas_push.http_trigger_auth import signature_headers
 from mpaas_push.settings import Settings, is_loopback
 
@@ -28,8 +29,6 @@ UNKNOWN = 4
 """Exit code if a request was sent but got no response: it may have been processed."""
 TIMEOUT_SECONDS = 65.0
 """Longer than the functions' own timeout, 60 s."""
-RESPONSE_BYTES = 33 * 1024 * 1024
-"""Largest response that is read: Function Compute's limit of 32 MB, plus the head."""
 
 
 def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
