@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mpaas_local.clock import utc_text
+from mpaas_local.mns.model import decode_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,16 +138,8 @@ def _mns(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> d
     del account
     body = message.body
     if origin.parameters.get("IsBase64Decode", True):
-        body = _decode_base64(body)
+        body = decode_body(body)
     return {"requestId": _derive_hex(message, "request", 24), "messageId": message.id, "messageBody": body}
-
-
-def _decode_base64(body: str) -> str:
-    """Decode the base64 that MNS clients apply to a body; anything else is returned unchanged."""
-    try:
-        return base64.b64decode(body, validate=True).decode()
-    except ValueError:
-        return body
 
 
 def _rocketmq(message: ReceivedMessage, origin: MessageOrigin, account: Account) -> dict[str, Any]:

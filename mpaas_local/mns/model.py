@@ -5,6 +5,7 @@ Times are in milliseconds since 1970 in messages, and in seconds everywhere else
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass, field, fields
@@ -33,6 +34,7 @@ __all__ = [
     "Topic",
     "TopicAttributes",
     "check_name",
+    "decode_body",
 ]
 
 State = Literal["active", "inactive", "delayed"]
@@ -354,3 +356,11 @@ def _check_tag(element: str, tag: str) -> None:
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest().upper()
+
+
+def decode_body(body: str) -> str:
+    """Decode the base64 that the SDKs apply to a body; anything else is returned unchanged."""
+    try:
+        return base64.b64decode(body, validate=True).decode()
+    except ValueError:
+        return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -11,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from mpaas_local.mns.errors import MnsError
-from mpaas_local.mns.model import State
+from mpaas_local.mns.model import State, decode_body
 from mpaas_local.view_json import view_json, view_problem
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def message_json(message: Message) -> dict[str, Any]:
         "messageId": message.id,
         "state": message.state,
         "messageBody": message.body,
-        "text": _text(message.body),
+        "text": decode_body(message.body),
         "messageBodyMD5": message.body_md5,
         "priority": message.priority,
         "enqueueTime": message.enqueue_time,
@@ -108,14 +107,6 @@ def message_json(message: Message) -> dict[str, Any]:
         "userProperties": [asdict(item) for item in message.user_properties],
         "systemProperties": [asdict(item) for item in message.system_properties],
     }
-
-
-def _text(body: str) -> str:
-    """Decode the base64 that the SDKs apply to a body; anything else is returned unchanged."""
-    try:
-        return base64.b64decode(body, validate=True).decode()
-    except ValueError:
-        return body
 
 
 def _camel(name: str) -> str:

@@ -34,6 +34,7 @@ from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKN
 from mpaas_push.queues.message import LONGEST_DELAY_SECONDS
 from mpaas_push.retries import Attempts
 from mpaas_push.task import PushTask
+from tests.mpaas_push.invocations import KEY, within
 from tests.mpaas_push.message.examples import minimal, with_targets
 from tests.servers import (
     LOOPBACK,
@@ -60,13 +61,7 @@ if TYPE_CHECKING:
 
     from tests.redis_server import RedisServer
 
-KEY = Credentials("LTAI-test-id", "test-secret")
 NO_DEADLINE = Invocation(request_id="1-2", credentials=KEY)
-
-
-def within(seconds: float) -> Invocation:
-    """Return an invocation with this much time left."""
-    return Invocation(request_id="1-2", credentials=KEY, deadline=time.monotonic() + seconds)
 
 
 def message(**fields: Any) -> PushMessage:

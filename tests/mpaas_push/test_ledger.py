@@ -24,7 +24,6 @@ import redis
 import trustme
 
 from mpaas_push import (
-    Credentials,
     Invocation,
     Misconfigured,
     Outcome,
@@ -42,6 +41,7 @@ from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKN
 from mpaas_push.request import PushRequest, requests_of
 from mpaas_push.round import MIN_BLOCK
 from mpaas_push.task import PushTask
+from tests.mpaas_push.invocations import KEY, within
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import (
     LOOPBACK,
@@ -68,11 +68,6 @@ if TYPE_CHECKING:
 
 SECRET = "ledger-password"
 USER = "pusher-4711"
-KEY = Credentials("LTAI-test-id", "test-secret")
-
-
-def within(seconds: float = 300) -> Invocation:
-    return Invocation(request_id="1-2", credentials=KEY, deadline=time.monotonic() + seconds)
 
 
 def push(**fields: Any) -> PushMessage:
