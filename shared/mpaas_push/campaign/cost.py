@@ -84,14 +84,9 @@ class Work:
         return tasks, sending + tasks * START_SECONDS
 
 
-def cost_of(work: Work, prices: CampaignPrices | None = None) -> dict[str, Any]:
-    """Return the estimate that a dry run shows.
-
-    Args:
-        work: The work of the campaign.
-        prices: List prices, by default those of Hangzhou.
-    """
-    prices = prices or CampaignPrices()
+def cost_of(work: Work) -> dict[str, Any]:
+    """Return the estimate that a dry run shows, at the list prices of Hangzhou."""
+    prices = CampaignPrices()
     tasks, seconds = work.tasks_and_seconds
     units = compute_units(tasks, seconds / tasks, cpu=prices.cpu, memory_gb=prices.memory_gb)
     chunks = max(work.piece_bytes / CHUNK_BYTES, 1)
