@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
 
-__all__ = ["PushRequest", "SignedRequest", "plan", "requests_of"]
+__all__ = ["PushRequest", "SignedRequest", "plan"]
 
 _FIELDS = tuple(
     (name, str(info.alias), str(info.alias)[0].upper() + str(info.alias)[1:])
@@ -210,62 +210,28 @@ def plan(
 ) -> tuple[PushRequest, ...] | InvalidMessage:
     """Return the requests of a message, or its faults; never raises. Nothing is sent.
 
-    Args:
-        message: The message, or why it could not be read.
-        settings: As in `requests_of`.
-        scope: As in `requests_of`.
-        index: As in `requests_of`.
-        first_moment: As in `requests_of`.
-        too_late: As in `PushRequest`.
-        may_have_arrived: As in `PushRequest`.
-    """
-    if isinstance(message, InvalidMessage):
-        return message
-    try:
-        return requests_of(
-            message,
-            settings,
-            scope,
-            index,
-            first_moment=first_moment,
-            too_late=too_late,
-            may_have_arrived=may_have_arrived,
-        )
-    except InvalidMessage as error:
-        return error
-
-
-def requests_of(
-    message: PushMessage,
-    settings: Settings,
-    scope: str,
-    index: int = 0,
-    *,
-    first_moment: float | None = None,
-    too_late: tuple[Fault, ...] = (),
-    may_have_arrived: bool = False,
-) -> tuple[PushRequest, ...]:
-    """Turn a message into requests of at most ten targets, in the order of `targets.message_ids_of`.
+    Each request has at most ten targets, in the order of `targets.message_ids_of`. A message has faults if
+    neither it nor the settings name the app or workspace, or if the API version of the settings lacks one of
+    its parameters.
 
     Args:
-        message: The message; if it names no app, workspace or tenant, those of the settings are used.
+        message: The message, or why it could not be read; if it names no app, workspace or tenant, those of
+            the settings are used.
         settings: Defaults and API version.
         scope: Basis of the message ids (see `targets.message_ids_of`).
         index: Index of the message among those of the same event.
         first_moment: When the push was requested, in Unix seconds; now by default. Its validity began then.
         too_late: As in `PushRequest`.
         may_have_arrived: As in `PushRequest`.
-
-    Raises:
-        InvalidMessage: neither message nor settings name the app or workspace, or the API version of the
-            settings lacks a parameter of the message (the fault names it).
     """
+    if isinstance(message, InvalidMessage):
+        return message
     try:
         common = _parameters(message, settings)
         if settings.api_version is ApiVersion.V2019_08_21:
             common = _restrict_to_2019(common)
     except InvalidMessage as error:
-        raise InvalidMessage(error.faults, message.recipients) from None
+        return InvalidMessage(error.faults, message.recipients)
     expires = None
     if not message.strategy_type:
         expires = (time.time() if first_moment is None else first_moment) + message.expired_seconds

@@ -19,7 +19,6 @@ from mpaas_push.ledger import Ledger
 from mpaas_push.outcome import THROTTLED, Outcome, verdict_of
 from mpaas_push.queues.message import BODY_BYTES, LONGEST_DELAY_SECONDS
 from mpaas_push.queues.mns import MnsQueues
-from mpaas_push.request import requests_of
 from mpaas_push.retries import delay_seconds
 from mpaas_push.task import tasks_of_record
 from mpaas_push.triggers.destination import unwrap_failed_invocation
@@ -28,6 +27,7 @@ from mpaas_push.triggers.record import QueueRecord
 from tests.effort import peak_bytes
 from tests.functions.queue_stack import environment_of, read_letter, to
 from tests.mns_responses import accepting, bodies, error
+from tests.mpaas_push.planning import requests_of
 from tests.servers import OK, Server, business, close, reply
 
 if TYPE_CHECKING:

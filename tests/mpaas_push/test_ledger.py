@@ -38,11 +38,11 @@ from mpaas_push.ledger.claims import Claim
 from mpaas_push.ledger.redis_client import RedisClient, record_key
 from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
-from mpaas_push.request import PushRequest, requests_of
 from mpaas_push.round import MIN_BLOCK
 from mpaas_push.task import PushTask
 from tests.mpaas_push.invocations import KEY, within
 from tests.mpaas_push.message.examples import minimal
+from tests.mpaas_push.planning import requests_of
 from tests.servers import (
     LOOPBACK,
     OK,
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mpaas_push.request import PushRequest
     from tests.redis_server import RedisServer
 
 SECRET = "ledger-password"

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from mpaas_push import Credentials, InvalidMessage, PushMessage, Settings
 from mpaas_push import request as request_module
 from mpaas_push.message import PARAMETERS, PARAMETERS_2019
-from mpaas_push.request import PushRequest, _encode, _sign, requests_of
+from mpaas_push.request import PushRequest, _encode, _sign
 from tests.mpaas_push.message.examples import JSON_FIELDS, clock, everything, loop, minimal, with_targets
+from tests.mpaas_push.planning import requests_of
 from tests.servers import LOOPBACK, OK, Received, Server, reply
 from tests.signature_vector import FORM, QUERY, SECRET, SIGNATURE
 

@@ -27,8 +27,8 @@ from mpaas_push import (
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.reading import message_of, messages_of
 from mpaas_push.outcome import verdict_of
-from mpaas_push.request import requests_of
 from tests.mpaas_push.message.examples import minimal, with_targets
+from tests.mpaas_push.planning import requests_of
 from tests.mpaas_push.test_client_tls import presenting
 from tests.servers import Exchange, Responder, Server, business, closed_port, gateway, hang, raw, reply, reset
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpaas_push import InvalidMessage, PushMessage, Settings
-from mpaas_push.request import requests_of
 from mpaas_push.task import PushTask, compact_json, pack_envelopes, tasks_of_record
 from mpaas_push.triggers.record import QueueRecord, UnreadableElement
 from tests.effort import peak_bytes
 from tests.functions.http_stack import message
+from tests.mpaas_push.planning import requests_of
 
 APP = {"appId": "ONEX1", "workspaceId": "default"}
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "default"})

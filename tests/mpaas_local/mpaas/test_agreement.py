@@ -16,8 +16,8 @@ from mpaas_local.mpaas import Behaviour
 from mpaas_local.mpaas.judgement.verdict import judge
 from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.message.constraints import parse_levels
-from mpaas_push.request import requests_of
 from tests.mpaas_push.message.examples import NOW, TODAY, clock, everything, loop, minimal, ms
+from tests.mpaas_push.planning import requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from mpaas_push import InvalidMessage, PushMessage, Settings
 from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.constraints import Level
 from mpaas_push.message.reading import MAX_PAYLOAD_FAULTS, message_of, messages_of
-from mpaas_push.request import requests_of
 from tests.effort import peak_bytes, steps
 from tests.mpaas_push.message.examples import everything, minimal, with_targets
+from tests.mpaas_push.planning import requests_of
 
 SETTINGS = Settings.from_env({"MPAAS_APP_ID": "ONEX1", "MPAAS_WORKSPACE_ID": "test"})
 
