@@ -85,7 +85,7 @@ def push() -> Response[str]:
         warnings = warnings_of((task.message for task in tasks), client.settings)
         if warnings:
             fields = {"warnings": warnings, "request_id": invocation.request_id}
-            logger.warning("%d warnings about the messages of this request", len(warnings), extra=fields)
+            logger.warning("warnings about the messages of this request: %d", len(warnings), extra=fields)
         if _is_for_worker(tasks, client):
             handed_over, outcomes, refused = _hand_over(tasks, client, invocation, scope)
         else:

@@ -91,7 +91,7 @@ def _log_warnings(tasks: Sequence[PushTask], settings: Settings, invocation: Inv
     messages = (task.message if task.attempt == 1 else None for task in tasks)
     if warnings := warnings_of(messages, settings):
         fields = {"warnings": warnings, "request_id": invocation.request_id}
-        logger.warning("%d warnings about the messages of this event", len(warnings), extra=fields)
+        logger.warning("warnings about the messages of this event: %d", len(warnings), extra=fields)
 
 
 def send_batch(

@@ -302,8 +302,8 @@ class Settings(BaseModel):
     constraint_levels: Annotated[dict[str, Level], BeforeValidator(_parse_levels)] = Field(
         {},
         alias="PUSH_RULES",
-        description="levels of the rules that the official page leaves open, as in "
-        "`unsure=error,expired-seconds-max=warning`",
+        description="levels (`error`, `warning`, `off`) of message rules that are not officially documented, "
+        "as in `unsure=error,expired-seconds-max=warning`",
     )
     max_body: int = Field(
         1048576,

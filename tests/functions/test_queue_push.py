@@ -183,7 +183,7 @@ def test_warnings_are_logged_at_the_first_attempt_only(
 
     assert stack.deliver(*stack.bodies("retry"))["outcomes"] == {"accepted": 1}
     assert [(line["message"], line["level"]) for line in lines] == [
-        ("2 warnings about the messages of this event", "WARNING")
+        ("warnings about the messages of this event: 2", "WARNING")
     ]
     warnings = lines[0]["warnings"]
     assert [(warning["index"], warning["rule"], warning["field"]) for warning in warnings] == [
