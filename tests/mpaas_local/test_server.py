@@ -13,6 +13,7 @@ import pytest
 import trustme
 import urllib3
 
+from mpaas_local.ports import unassigned_port
 from mpaas_local.server import NotStarted, PortInUse, Server
 
 if TYPE_CHECKING:
@@ -33,18 +34,17 @@ def fetch(url: str, **options: Any) -> bytes:
         return client.request("GET", url).data
 
 
-def test_server_responds_on_a_free_port_until_it_is_stopped() -> None:
+def test_server_responds_on_a_free_port() -> None:
     with Server(hello) as server:
         assert server.url == f"http://127.0.0.1:{server.port}"
         assert fetch(server.url) == b"hello"
-        url = server.url
+
+
+def test_stopped_server_accepts_no_connection_and_frees_its_port() -> None:
+    port = unassigned_port()
+    with Server(hello, port=port) as first:
+        fetch(first.url)
     with pytest.raises(urllib3.exceptions.NewConnectionError):
-        fetch(url)
-
-
-def test_port_is_free_again_after_stop() -> None:
-    with Server(hello) as first:
-        port = first.port
         fetch(first.url)
     with Server(hello, port=port) as second:
         assert second.port == port

@@ -25,6 +25,7 @@ from mpaas_local.fc.api import Callee
 from mpaas_local.fc.asynchronous import AsyncQueue
 from mpaas_local.fc.destinations import Undeliverable
 from mpaas_local.oss_client import oss_client
+from mpaas_local.ports import unassigned_port
 from mpaas_local.server import PortInUse
 from mpaas_local.stack import Ports, Stack
 from mpaas_local.upload import main as main_of_upload
@@ -597,8 +598,7 @@ def test_trigger_that_cannot_run_here_is_named_with_the_reason(
 
 
 def test_second_http_trigger_gets_its_own_port(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = unassigned_port()
     with stack_of(tmp_path, trigger("http", "one"), trigger("http", "two"), http_port=port) as stack:
         second = stack.urls["f"]
         for url in (f"http://127.0.0.1:{port}", second):

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from mpaas_local.mpaas import NotStarted, PortInUse, Sandbox
+from mpaas_local.ports import unassigned_port
 from tests.mpaas_local.mpaas.calls import get, push, raw_push, send, signed_query
 from tests.waiting import eventually
 
@@ -45,7 +46,7 @@ def test_an_invalid_certificate_is_reported_at_startup(tmp_path: Path) -> None:
 
 
 def test_closing_twice_is_harmless_and_frees_thread_and_port() -> None:
-    sandbox = Sandbox()
+    sandbox = Sandbox(port=unassigned_port())
     name = f"server-{sandbox.port}"
     sandbox.close()
     sandbox.close()
