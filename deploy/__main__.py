@@ -24,7 +24,7 @@ from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
 from deploy.releases import NO_GIT, Release, git, live_release, previous_release, releases
-from deploy.removal import delete_orphaned_functions, make_deletable, removals
+from deploy.removal import delete_function, find_orphaned_functions, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
 from mpaas_push.errors import PushError
@@ -156,20 +156,19 @@ def remove_stage(stage: Stage, *, confirmed: bool) -> int:
     for name in _names(stage):
         if cloud.function(name) is not None:
             make_deletable(cloud, name)
-    deleted = delete_orphaned_functions(stage, cloud)
-    names = _names(stage)
-    for name, error in deleted or ():
-        names.append(name)
-        if error:
+    orphans = find_orphaned_functions(stage, cloud)
+    for name in orphans or ():
+        if error := delete_function(cloud, name):
             print(f"{name}: {error}", file=sys.stderr)
     code = stage.serverless().remove()
+    names = [*_names(stage), *(orphans or ())]
     remaining = [name for name in names if cloud.function(name) is not None]
     for name in remaining:
         triggers = ", ".join(cloud.triggers(name)) or "none"
         print(f"not removed: {name} (triggers: {triggers})", file=sys.stderr)
     if remaining:
         raise DeploymentFailed(f"not everything was removed; s exited with {code}: see its output above")
-    if deleted is None:
+    if orphans is None:
         raise DeploymentFailed(
             f"the functions of {stage.descriptor.name} are removed; could not check for functions that it no"
             " longer has"

@@ -18,7 +18,7 @@ from deploy.code import copy_for_upload
 from deploy.layer import build
 from deploy.plan import differences, print_differences
 from deploy.releases import Release, commit_of, live_release, record_release
-from deploy.removal import delete_orphaned_functions, orphaned_functions
+from deploy.removal import delete_function, find_orphaned_functions, orphaned_functions
 from mpaas_push.errors import PushError
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def _remove_orphaned_functions(stage: Stage, cloud: Cloud) -> bool:
     Raises:
         DeploymentFailed: a function could not be deleted.
     """
-    deleted = delete_orphaned_functions(stage, cloud)
-    for name, error in deleted or ():
-        if error:
+    orphans = find_orphaned_functions(stage, cloud)
+    for name in orphans or ():
+        if error := delete_function(cloud, name):
             text = f"{stage.descriptor.name} no longer has {name}, but it is still live: {error}"
             raise DeploymentFailed(text)
         print(f"removed {name}, which {stage.descriptor.name} no longer has")
-    return deleted is not None
+    return orphans is not None
 
 
 def _check_no_concurrent_deployment(before: Release | None, now: Release | None, stage: Stage) -> None:

@@ -11,12 +11,16 @@ from deploy.plan import Difference
 from deploy.releases import live_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from deploy.cloud import Cloud
     from deploy.stage import Stage
 
-__all__ = ["delete_orphaned_functions", "make_deletable", "orphaned_functions", "removals"]
+__all__ = [
+    "delete_function",
+    "find_orphaned_functions",
+    "make_deletable",
+    "orphaned_functions",
+    "removals",
+]
 
 
 def orphaned_functions(stage: Stage, cloud: Cloud) -> list[str]:
@@ -63,25 +67,21 @@ def make_deletable(cloud: Cloud, name: str) -> None:
         cloud.delete_scaling_config(name)
 
 
-def delete_orphaned_functions(stage: Stage, cloud: Cloud) -> Iterator[tuple[str, CloudRefused | None]] | None:
-    """Delete the functions that a descriptor no longer has, with their triggers, versions and aliases.
-
-    `s` does not know them, and they would keep pushing. If the key may not list functions, print a note.
-
-    Returns:
-        An iterator that deletes one function at each step, and yields its name and the error if the deletion
-        failed; None if the key may not list functions.
-    """
+def find_orphaned_functions(stage: Stage, cloud: Cloud) -> list[str] | None:
+    """Return `orphaned_functions`; if the key may not list functions, print a note and return None."""
     try:
-        names = orphaned_functions(stage, cloud)
+        return orphaned_functions(stage, cloud)
     except CloudRefused as error:
         functions = f"functions that {stage.descriptor.name} no longer has"
         print(f"note: could not check for {functions}: {error}", file=sys.stderr)
         return None
-    return ((name, _delete(cloud, name)) for name in names)
 
 
-def _delete(cloud: Cloud, name: str) -> CloudRefused | None:
+def delete_function(cloud: Cloud, name: str) -> CloudRefused | None:
+    """Delete a function with its triggers, versions and aliases; return the error if the deletion failed.
+
+    `s` does not delete functions that left the descriptor, and they would keep pushing.
+    """
     try:
         for trigger in cloud.triggers(name):
             cloud.delete_trigger(name, trigger)
