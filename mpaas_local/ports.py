@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -38,5 +38,9 @@ def unassigned_port() -> int:
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise  # another port would not help, such as without free file descriptors
