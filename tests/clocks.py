@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
 from mpaas_local.clock import Clock
 
-__all__ = ["FastClock", "ManualClock"]
+__all__ = ["AdvancedMonotonic", "FastClock", "ManualClock"]
 
 
 class FastClock(Clock):
@@ -94,3 +95,27 @@ class ManualClock(Clock):
 
     def _next(self) -> float | None:
         return min((until for _, until in self._waiting.values() if until > self._now), default=None)
+
+
+class AdvancedMonotonic:
+    """A replacement for `time.monotonic` that tests advance.
+
+    Event loops of this process get the real time: an advanced one would make the timers of a server that outlives
+    the test late by as much, and the server could not be stopped.
+    """
+
+    def __init__(self) -> None:
+        self._real = time.monotonic
+        self._advances: list[float] = []
+
+    def __call__(self) -> float:
+        """Seconds."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._real() + sum(self._advances)
+        return self._real()
+
+    def advance(self, seconds: float) -> None:
+        """Advance the clock; any thread may do so."""
+        self._advances.append(seconds)

@@ -15,6 +15,7 @@ import urllib3
 
 from mpaas_local.ports import unassigned_port
 from mpaas_local.server import NotStarted, PortInUse, Server
+from tests.clocks import AdvancedMonotonic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,18 @@ def test_stop_does_not_wait_for_open_connections_or_requests() -> None:
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 6
+
+
+def test_server_can_be_stopped_after_a_test_advanced_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = AdvancedMonotonic()
+    with Server(hello) as server:
+        name = f"server-{server.port}"
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", clock)
+            clock.advance(3600)
+            time.sleep(0.3)  # the server's timers run every 0.1 s
+        fetch(server.url)
+    assert name not in [thread.name for thread in threading.enumerate()]
 
 
 def test_signal_handlers_stay_unchanged() -> None:

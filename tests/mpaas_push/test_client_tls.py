@@ -12,6 +12,7 @@ import trustme
 
 from mpaas_push import Credentials, Invocation, Misconfigured, Outcome, PushClient, PushMessage, retries
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, THROTTLED, UNKNOWN
+from tests.clocks import AdvancedMonotonic
 from tests.mpaas_push.message.examples import minimal
 from tests.servers import LOOPBACK, Server, hang, listening, reply, reset
 
@@ -277,11 +278,11 @@ def test_slow_name_server_leaves_a_handshake_less_time(bundle: str, monkeypatch:
     with socket.create_server((LOOPBACK, 0)) as listener:
 
         def getaddrinfo(*_: object, **__: object) -> list[object]:
-            passed.append(299.5)
+            clock.advance(299.5)
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())]
 
-        passed, monotonic = [0.0], time.monotonic
-        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + sum(passed))
+        monotonic, clock = time.monotonic, AdvancedMonotonic()
+        monkeypatch.setattr(time, "monotonic", clock)
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         began = monotonic()
         outcome = send(

@@ -40,6 +40,7 @@ from mpaas_push.message.constraints import Level
 from mpaas_push.outcome import ACCEPTED, MISCONFIGURED, REFUSED, THROTTLED, UNKNOWN, OutcomeKind
 from mpaas_push.round import MIN_BLOCK
 from mpaas_push.task import PushTask
+from tests.clocks import AdvancedMonotonic
 from tests.mpaas_push.invocations import KEY, within
 from tests.mpaas_push.message.examples import minimal
 from tests.mpaas_push.planning import requests_of
@@ -727,11 +728,11 @@ def test_requests_without_time_left_are_not_claimed_and_logged_in_one_line(
     url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch may have a hundred thousand of them; the time after the deadline is for handing them over."""
-    passed, monotonic = [0.0], time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + sum(passed))
+    clock = AdvancedMonotonic()
+    monkeypatch.setattr(time, "monotonic", clock)
 
     def advance_clock(exchange: Exchange) -> bool:
-        passed.append(1000.0)
+        clock.advance(1000.0)
         return reset(exchange)
 
     late = together(2, advance_clock)
