@@ -89,13 +89,10 @@ def test_interrupt_of_the_terminal_does_not_reach_redis(tmp_path: Path) -> None:
 
 
 def test_two_servers_never_use_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_server, "START_SECONDS", 0.1)
-    with (
-        RedisServer(tmp_path),
-        pytest.raises(NotStarted, match="another Redis uses the files in"),
-        RedisServer(tmp_path),
-    ):
-        pass
+    with RedisServer(tmp_path):
+        monkeypatch.setattr(redis_server, "START_SECONDS", 0.1)
+        with pytest.raises(NotStarted, match="another Redis uses the files in"), RedisServer(tmp_path):
+            pass
 
 
 def test_redis_that_exits_immediately_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
