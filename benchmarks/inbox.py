@@ -25,7 +25,7 @@ def inbox() -> Table:
     """Compare the time until rows are shown, with few and with many pushes stored, and while scrolling."""
     command = chromium()
     if command is None:
-        raise RuntimeError("no Chromium on PATH: install Debian's package chromium")
+        raise RuntimeError("no Chromium on PATH: install Debian's package chromium-headless-shell")
     with (
         tempfile.TemporaryDirectory() as few,
         tempfile.TemporaryDirectory() as many,

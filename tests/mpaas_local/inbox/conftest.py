@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ import urllib3
 from jsonschema import Draft202012Validator
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
+from mpaas_local.pictures import chromium
 from mpaas_local.stack import Ports, Stack
 from tests.descriptors import PROJECT
 from tests.fork_server import start_forked
@@ -83,18 +83,18 @@ def call(stack: Stack, contract: dict[str, Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    executable = chromium()
     if executable is None:
         if os.environ.get("REQUIRE_CHROMIUM"):
             pytest.fail("no Chromium on PATH")
-        pytest.skip("NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium")
+        pytest.skip(
+            "NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium-headless-shell"
+        )
     expect.set_options(timeout=60_000)  # CI runs everything on two cores
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="module")
