@@ -89,9 +89,11 @@ def assert_described(method: str, path: str, response: Response) -> None:
     """Fail unless status, content type and body of a response match the description."""
     content_type = response.headers.get("Content-Type", "").partition(";")[0]
     operation = description()["paths"].get(path, {}).get(method.replace("HEAD", "GET").lower())
-    if content_type == "application/problem+json" and response.data:
-        validator("Problem").validate(response.json)
-        assert response.json["status"] == response.status
+    is_problem = content_type == "application/problem+json" and bool(response.data)
+    if is_problem:
+        body = response.json
+        validator("Problem").validate(body)
+        assert body["status"] == response.status
     if operation is None or response.data.startswith(b'{"errorCode"'):  # Function Compute's own
         return
     content = operation["responses"][str(response.status)]["content"]
@@ -100,8 +102,12 @@ def assert_described(method: str, path: str, response: Response) -> None:
     if schema is None or not response.data or content_type == "text/csv":
         return
     names = [option["$ref"].rpartition("/")[2] for option in schema.get("oneOf", [schema])]
-    errors = [str(error) for name in names for error in validator(name).iter_errors(response.json)]
-    assert any(validator(name).is_valid(response.json) for name in names), errors
+    if is_problem and "Problem" in names:  # a large body takes long to validate
+        return
+    body = response.json
+    assert any(validator(name).is_valid(body) for name in names), [
+        str(error) for name in names for error in validator(name).iter_errors(body)
+    ]
 
 
 @dataclass(kw_only=True)
