@@ -167,7 +167,7 @@ class CampaignStack:
         deadline = time.monotonic() + seconds
         while not condition(shown := self.show(campaign)):
             assert time.monotonic() < deadline, (shown, self.lines[-20:])
-            time.sleep(0.05)
+            time.sleep(0.2)  # the functions under test need the processor as well
         return shown
 
     def reached(self) -> Counter[str]:
