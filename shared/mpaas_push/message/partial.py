@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +41,7 @@ def violations_of_valid_fields(
     except ValidationError:
         return []
     applicable = [
-        constraint
-        for constraint in constraints
-        if not any(_covers(field, read) for field in faulty for read in constraint.reads)
+        constraint for constraint in constraints if faulty.isdisjoint(_with_objects(constraint.reads))
     ]
     violated = (fault for _, fault in violations(fields, applicable, now))
     reportable = (fault for fault in violated if not any(_covers(field, fault.field) for field in faulty))
@@ -79,6 +78,12 @@ def _strategy_without_faulty(content: Any, faulty: set[str]) -> Any:
 def _constrained_field(path: str) -> str:
     """Return the part of a path that constraints name: a parameter, or a field of ``strategyContent``."""
     return ".".join(path.split(".")[: 2 if path.startswith("strategyContent.") else 1])
+
+
+@cache
+def _with_objects(reads: tuple[str, ...]) -> frozenset[str]:
+    """Return fields that a constraint reads, and the objects that they are part of."""
+    return frozenset((*reads, *(field.partition(".")[0] for field in reads)))
 
 
 def _covers(field: str, path: str) -> bool:
