@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.deploy.control_plane import ACCOUNT, ControlPlane
+from tests.deploy.control_plane import ACCOUNT, ControlPlane, Server
 from tests.deploy.s_command import serverless_command
 from tests.descriptors import PROJECT
 
@@ -110,11 +111,22 @@ def policies() -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """Run the server of the control planes."""
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
-def cloud(policies: dict[str, str]) -> Iterator[ControlPlane]:
-    with ControlPlane() as plane:
-        plane.policies |= policies
-        yield plane
+def cloud(server: Server, policies: dict[str, str]) -> ControlPlane:
+    plane = ControlPlane(server)
+    plane.policies |= policies
+    return plane
 
 
 @pytest.fixture

@@ -10,19 +10,14 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import threading
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deploy.archive import crc64
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-__all__ = ["ACCOUNT", "ControlPlane"]
+__all__ = ["ACCOUNT", "ControlPlane", "Server"]
 
 ACCOUNT = "1000000000000000"
 REGION = "cn-hangzhou"
@@ -31,6 +26,7 @@ _NUMBERS = (
     "MaximumMessageSize", "MessageRetentionPeriod", "PollingWaitSeconds", "VisibilityTimeout",
 )  # fmt: skip
 _WEEK = 7 * 24 * 3600
+_checksum = lru_cache(maxsize=32)(crc64)  # slow, and most tests deploy the same packages
 
 
 def _queue(attributes: dict[str, int]) -> bytes:
@@ -60,16 +56,73 @@ class Refused(Exception):
         super().__init__(code)
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """The server of all control planes of a process, one after the other, so that clients can keep their connections.
+
+    Attributes:
+        plane: The present control plane.
+    """
+
     request_queue_size = (
         128  # the preflight opens 20 connections at once; beyond the default of 5, each waits a second
     )
+    plane: ControlPlane
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet for headers and body: the client delays its acknowledgement of a first one
+    server: Server
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _handle(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        data = self.rfile.read(length)
+        url = urlsplit(self.path)
+        query = dict(parse_qsl(url.query))
+        action = self.headers.get("x-acs-action") or query.get("Action") or ""
+        plane = self.server.plane
+        plane.signatures.append(self.headers.get("Authorization") or query.get("AccessKeyId") or "")
+        host = str(url.hostname or self.headers.get("Host"))
+        of_mns = url.path.startswith(("/queues", "/topics"))
+        try:
+            status, body = 200, plane.respond(self.command, host, unquote(url.path), query, action, data)
+        except Refused as error:
+            status = error.status
+            body = {
+                "Code": error.code,
+                "Message": "refused",
+                "RequestId": "1-x",
+                "errorCode": error.code,
+            }
+            if of_mns:
+                body = MNS_ERROR.replace("CODE", error.code).encode()
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "text/xml" if of_mns else "application/json",
+            "Content-Length": str(len(text)),
+            "x-mns-request-id": "1-x",
+            "x-log-requestid": "1-x",
+        }.items():
+            self.send_header(name, value)
+        if of_mns:  # its SDK never closes a connection
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _handle
 
 
 class ControlPlane:
-    """The server and its state."""
+    """A control plane, which receives the server's requests until the next one is created."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
         self.functions: dict[str, dict[str, Any]] = {}
         self.code: dict[str, bytes] = {}
         self.triggers: dict[str, dict[str, dict[str, Any]]] = {}
@@ -98,55 +151,8 @@ class ControlPlane:
         self.denied: set[str] = set()
         self.calls: list[str] = []
         self.signatures: list[str] = []
-        plane = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def _handle(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                data = self.rfile.read(length)
-                url = urlsplit(self.path)
-                query = dict(parse_qsl(url.query))
-                action = self.headers.get("x-acs-action") or query.get("Action") or ""
-                plane.signatures.append(self.headers.get("Authorization") or query.get("AccessKeyId") or "")
-                host = str(url.hostname or self.headers.get("Host"))
-                kind = "application/json"
-                try:
-                    status, body = (
-                        200,
-                        plane.respond(self.command, host, unquote(url.path), query, action, data),
-                    )
-                except Refused as error:
-                    status = error.status
-                    body = {
-                        "Code": error.code,
-                        "Message": "refused",
-                        "RequestId": "1-x",
-                        "errorCode": error.code,
-                    }
-                    if url.path.startswith(("/queues", "/topics")):
-                        kind = "text/xml"
-                        body = MNS_ERROR.replace("CODE", error.code).encode()
-                if url.path.startswith(("/queues", "/topics")) and status == 200:
-                    kind = "text/xml"
-                text = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in {
-                    "Content-Type": kind,
-                    "Content-Length": str(len(text)),
-                    "x-mns-request-id": "1-x",
-                    "x-log-requestid": "1-x",
-                }.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PUT = do_DELETE = _handle
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        server.plane = self
 
     def state(self) -> dict[str, Any]:
         """Return a copy of the state."""
@@ -155,21 +161,6 @@ class ControlPlane:
     def restore(self, state: dict[str, Any]) -> None:
         """Replace the state with that of another control plane."""
         vars(self).update(copy.deepcopy(state))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def respond(
         self, method: str, host: str, path: str, query: dict[str, str], action: str, data: bytes
@@ -260,7 +251,7 @@ class ControlPlane:
         kind, rest = rest[0], rest[1:]
         if kind == "code":
             self._allow("GetFunctionCode")
-            return {"url": f"{self.url}/code/{name}", "checksum": crc64(self.code[name])}
+            return {"url": f"{self.url}/code/{name}", "checksum": _checksum(self.code[name])}
         if kind == "triggers":
             return self._triggers(method, name, rest, body)
         if kind == "async-invoke-config":
@@ -432,7 +423,7 @@ class ControlPlane:
         self._allow("CreateLayerVersion")
         number = 1 + max((version["version"] for version in versions), default=0)
         arn = f"acs:fc:{REGION}:{self.account}:layers/{layer}/versions/{number}"
-        checksum = crc64(base64.b64decode(body["code"]["zipFile"]))
+        checksum = _checksum(base64.b64decode(body["code"]["zipFile"]))
         versions.append(
             {"version": number, "layerVersionArn": arn, "codeChecksum": checksum, "layerName": layer}
         )
