@@ -92,6 +92,9 @@ class FirstDeployment:
             return
         code, printed = project.run("deploy")
         assert code == 0, printed
+        assert (
+            git(project.folder, "status", "--porcelain", "--ignored") == "!! .env"
+        )  # nothing else to restore
         self._cloud = cloud.state()
         shutil.copytree(home, self._folder)
 
