@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.report import Table, verdict
 from mpaas_local.mpaas.store import ClientResponse, InboxEntry, Store, Target
-from mpaas_local.pictures import chromium
+from mpaas_local.pictures import NO_CHROMIUM, chromium
 from mpaas_local.stack import Ports, Stack
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def inbox() -> Table:
     """Compare the time until rows are shown, with few and with many pushes stored, and while scrolling."""
     command = chromium()
     if command is None:
-        raise RuntimeError("no Chromium on PATH: install Debian's package chromium-headless-shell")
+        raise RuntimeError(NO_CHROMIUM)
     with (
         tempfile.TemporaryDirectory() as few,
         tempfile.TemporaryDirectory() as many,

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import FilePayload, Page
 
-__all__ = ["chromium", "take_inbox"]
+__all__ = ["NO_CHROMIUM", "chromium", "take_inbox"]
+
+NO_CHROMIUM = "no Chromium on PATH: install Debian's package chromium-headless-shell"
 
 FOLDER = ROOT / "docs" / "pictures"
 SETTLE_MILLISECONDS = 600
@@ -124,7 +126,7 @@ def main() -> int:
     """Take all screenshots; returns 0, or 1 without a browser."""
     command = chromium()
     if command is None:
-        print("no Chromium on PATH: install Debian's package chromium-headless-shell", file=sys.stderr)
+        print(NO_CHROMIUM, file=sys.stderr)
         return 1
     with (
         tempfile.TemporaryDirectory() as store,

@@ -10,7 +10,7 @@ import urllib3
 from jsonschema import Draft202012Validator
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from mpaas_local.pictures import chromium
+from mpaas_local.pictures import NO_CHROMIUM, chromium
 from mpaas_local.stack import Ports, Stack
 from tests.descriptors import PROJECT
 from tests.fork_server import start_forked
@@ -86,10 +86,8 @@ def browser() -> Iterator[Browser]:
     executable = chromium()
     if executable is None:
         if os.environ.get("REQUIRE_CHROMIUM"):
-            pytest.fail("no Chromium on PATH")
-        pytest.skip(
-            "NO CHROMIUM ON PATH: the page is not tested; install Debian's package chromium-headless-shell"
-        )
+            pytest.fail(NO_CHROMIUM)
+        pytest.skip(f"THE PAGE IS NOT TESTED: {NO_CHROMIUM}")
     expect.set_options(timeout=60_000)  # CI runs everything on two cores
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
