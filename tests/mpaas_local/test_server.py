@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import signal
 import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,9 +94,12 @@ def test_server_uses_tls_with_given_files(tmp_path: Path) -> None:
 
 
 def test_stop_does_not_wait_for_open_connections_or_requests() -> None:
-    async def forever(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    received = threading.Event()
+
+    async def forever(_scope: Scope, receive: Receive, _send: Send) -> None:
+        received.set()
         while True:
-            await _receive()
+            await receive()
 
     server = Server(forever, lifespan="off").start()
     with (
@@ -100,9 +107,39 @@ def test_stop_does_not_wait_for_open_connections_or_requests() -> None:
         socket.create_connection(("127.0.0.1", server.port)) as busy,
     ):
         busy.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        assert received.wait(60)
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 6
+
+
+def test_running_request_is_answered_before_the_server_stops() -> None:
+    received, stopping = threading.Event(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        received.set()
+        await stopping.wait()
+        await hello(scope, receive, send)
+
+    server = Server(slow, on_stop=stopping.set, lifespan="off").start()
+    with ThreadPoolExecutor(1) as pool:
+        response = pool.submit(fetch, server.url)
+        assert received.wait(60)
+        server.stop()
+        assert response.result(60) == b"hello"
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_connection_made_just_before_the_stop_is_closed(sent: bytes) -> None:
+    for _ in range(5):
+        server = Server(hello, lifespan="off").start()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+            connection.sendall(sent)
+            server.stop()
+            with suppress(ConnectionResetError):  # it was not accepted
+                while connection.recv(1000):
+                    pass
+    gc.collect()  # a transport that was not closed fails the test
 
 
 def test_server_can_be_stopped_after_a_test_advanced_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
