@@ -63,7 +63,7 @@ class Expressions:
             return {key: self.resolve(item, f"{path}.{key}", within) for key, item in value.items()}
         if isinstance(value, list):
             return [self.resolve(item, f"{path}.{index}", within) for index, item in enumerate(value)]
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "${" not in value:
             return value
         if "${" in _EXPRESSION.sub("", value):
             self.faults.append(Fault(path, f"{value!r} has ${{ without }}"))

@@ -7,7 +7,9 @@ table and the operator's checks are generated from it.
 import os
 import re
 from enum import Enum
+from functools import cache
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -359,12 +361,15 @@ class Settings(BaseModel):
             raise _misconfigured(error) from None
 
     @classmethod
-    def variables(cls) -> dict[str, tuple[str, str]]:
+    @cache
+    def variables(cls) -> "Mapping[str, tuple[str, str]]":
         """Return description and default of each variable, by name."""
-        return {
-            str(field.alias): (field.description or "", _as_text(field.default))
-            for field in cls.model_fields.values()
-        }
+        return MappingProxyType(
+            {
+                str(field.alias): (field.description or "", _as_text(field.default))
+                for field in cls.model_fields.values()
+            }
+        )
 
     @property
     def defaults(self) -> dict[str, str]:
