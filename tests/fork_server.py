@@ -136,11 +136,14 @@ def serve(control: socket.socket) -> None:
 
 
 def import_dependencies_of_functions() -> None:
-    """Import the top-level imports of the functions' modules, but not these modules themselves."""
+    """Import the top-level imports of the functions' modules, but not these modules themselves, and the SDK that
+    campaigns import when they need it.
+    """
     for path in sorted((ROOT / "functions").glob("*/*.py")):
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mpaas_push"):
                 importlib.import_module(node.module or "")
+    importlib.import_module("alibabacloud_oss_v2")
     for node in ast.parse(RUNTIME.read_bytes()).body:
         for name in node.names if isinstance(node, ast.Import) else ():
             importlib.import_module(name.name)
