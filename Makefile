@@ -50,7 +50,7 @@ new-function: install  ## create a function with a test and an event: make new-f
 
 install test: export PYTHONDONTWRITEBYTECODE =  # otherwise each process that a test starts compiles everything again
 test: install  ## run the tests; EXAMPLES=1000 tries more random input
-	$(BIN)/python -m pytest -n 8 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
 soak: install  ## run both full crash tests (several minutes); print the tables of docs/reliability.md
 	$(BIN)/python -m tests.crash
