@@ -79,9 +79,11 @@ def _position(fault: Fault) -> tuple[int, int]:
 
 def _fault(line: dict[str, Any]) -> Fault:
     """Translate a pydantic error into the page's names and plain words."""
-    path = tuple(step for step in line["loc"] if step != "[key]")
+    path: tuple[Any, ...] = line["loc"]
     if line["type"] in {"extra_forbidden", "invalid_key"}:
         return _unknown_field(path)
+    if len(path) > 2 and path[-1] == "[key]":  # pydantic's mark of a fault in a key, which a key may equal
+        path = path[:-1]
     if path and path[0] in ALIASES:
         path = (ALIASES[path[0]], *path[1:])
     if len(path) > 1 and path[0] == "strategyContent":

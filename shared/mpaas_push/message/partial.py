@@ -71,7 +71,9 @@ def _strategy_without_faulty(content: Any, faulty: set[str]) -> Any:
     return {
         key: value
         for key, value in content.items()
-        if to_camel(key) in STRATEGY_ALIASES and f"strategyContent.{to_camel(key)}" not in faulty
+        if isinstance(key, str)
+        and to_camel(key) in STRATEGY_ALIASES
+        and f"strategyContent.{to_camel(key)}" not in faulty
     }
 
 

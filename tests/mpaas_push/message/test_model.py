@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -583,6 +584,38 @@ def test_no_json_value_raises_anything_but_invalid_message(data: Any) -> None:
         PushMessage.parse(data, defaults={})
     json.dumps([fault.as_json() for fault in caught.value.faults]).encode()
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"[key]": "x"}, "[…(5)", "unknown field `[…(5)`; remove it"),
+        ({"strategyContent": {"[key]": 5}}, "strategyContent.[…(5)", "unknown field `[…(5)`; remove it"),
+        ({"targetMsgkey": {"[key]": 5}}, "targetMsgkey.[…(5)", "must be text, not a number"),
+        ({"targetMsgkey": {"[key]": ""}}, "targetMsgkey.[…(5)", "must not be empty"),
+        ({"targetMsgkey": {"": "x"}}, "targetMsgkey.…(0)", "must not be empty"),
+    ],
+)
+def test_name_that_pydantic_uses_as_a_mark_is_like_any_other(
+    change: dict[str, Any], field: str, words: str
+) -> None:
+    fault = only_fault(**change)
+
+    assert fault.field == field
+    assert fault.message.startswith(words)
+
+
+MAPS = sorted({"strategyContent"} | {name for name, value in everything().items() if isinstance(value, dict)})
+KEYS: list[Any] = ["[key]", "", 5, 1.5, True, None, (1,), b"x"]
+VALUES: list[Any] = ["x", 5, None, {}]
+
+
+@pytest.mark.parametrize("field", ["", *MAPS])
+def test_no_key_raises_anything_but_invalid_message(field: str) -> None:
+    for key, value in product(KEYS, VALUES):
+        change: dict[Any, Any] = {field: {key: value}} if field else {key: value}
+        for data in (everything() | change, minimal() | change):
+            str(faults_or_none(data)).encode()
 
 
 FIELDS = [*PARAMETERS, "targets", "StrategyContent", "titel"]
