@@ -121,9 +121,10 @@ class Server:
 
     def stop(self) -> None:
         """Stop listening, give running requests a second, close the rest. Idempotent."""
-        if self._server and self._thread:
-            self._server.end()
-            self._thread.join(_STOP_SECONDS + 5)
+        server, thread = self._server, self._thread
+        if server and thread:
+            server.end()
+            thread.join(_STOP_SECONDS + 5)
             self._server = self._thread = None
             self.port = self._requested_port
 
@@ -200,7 +201,7 @@ class _ObservedServer(uvicorn.Server):
             connection.shutdown()
         await _ready_callbacks()
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._wait_tasks_to_complete(), _STOP_SECONDS)
+            await asyncio.wait_for(self._wait_tasks_to_complete(), self.config.timeout_graceful_shutdown)
         for task in self.server_state.tasks:
             task.cancel()
         await self.lifespan.shutdown()

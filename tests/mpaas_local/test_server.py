@@ -113,6 +113,21 @@ def test_stop_does_not_wait_for_open_connections_or_requests() -> None:
         assert time.monotonic() - began < 6
 
 
+def test_running_request_has_the_configured_time_to_end() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        received.set()
+        await asyncio.sleep(1.2)
+        await hello(scope, receive, send)
+
+    received = threading.Event()
+    server = Server(slow, lifespan="off", timeout_graceful_shutdown=60).start()
+    with ThreadPoolExecutor(1) as pool:
+        response = pool.submit(fetch, server.url)
+        assert received.wait(60)
+        server.stop()
+        assert response.result(60) == b"hello"
+
+
 def test_running_request_is_answered_before_the_server_stops() -> None:
     received, stopping = threading.Event(), asyncio.Event()
 
