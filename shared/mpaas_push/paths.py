@@ -64,9 +64,9 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
     return ".".join(segments)
 
 
-def is_plain_name(text: str) -> bool:
-    """Return whether a name is unlikely to be a target id: at most 24 letters and underscores.
+def is_plain_name(name: Any) -> bool:
+    """Return whether a key is a name that is unlikely to be a target id: at most 24 letters and underscores.
 
     Ids have digits, dashes or an @, or are longer.
     """
-    return re.fullmatch(_PLAIN_NAME, text) is not None
+    return isinstance(name, str) and re.fullmatch(_PLAIN_NAME, name) is not None

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mpaas_push.errors import mask_id
 from mpaas_push.json_text import MAX_DEPTH, is_encodable
+from mpaas_push.paths import is_plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +109,7 @@ class _Reader:
             if not isinstance(key, str):
                 raise _error(event, "a key must be text: quote it")
             if key in entries:
-                raise _error(event, f"duplicate key {key[:64]!r}")
+                raise _error(event, f"duplicate key {key if is_plain_name(key) else mask_id(key)!r}")
             entries[key] = self._value(next(self._events), depth + 1)
         return {**merged, **entries} if merged else entries
 

@@ -84,6 +84,7 @@ def test_anchors_and_merges_are_read_as_independent_copies() -> None:
     ("text", "reason"),
     [
         ("{a: 1, b: 2, a: 3}", "duplicate key 'a' (line 1, column 14)"),
+        ("{user-4711: 1, user-4711: 2}", "duplicate key 'us…(9)' (line 1, column 16)"),
         ("1: a", "a key must be text: quote it"),
         ("[a]: b", "a key must be text"),
         ("null: b", "a key must be text"),

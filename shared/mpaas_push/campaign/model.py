@@ -477,7 +477,7 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
             for masked in error.faults:
                 fault = _with_name(masked, variant)
                 root = "message" if fault.field.partition(".")[0] not in own else f"texts.{name}"
-                path = f"{root}.{fault.field}".rstrip(".")
+                path = f"{root}.{fault.field}" if fault.field else root
                 if f"{path}{fault.message}" not in seen:
                     seen.add(f"{path}{fault.message}")
                     faults.append(Fault(path, fault.message, fault.value))

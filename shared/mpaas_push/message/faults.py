@@ -108,7 +108,7 @@ def _public_value(path: tuple[Any, ...], value: Any) -> str | int | float | bool
 def _unknown_field(path: tuple[Any, ...]) -> Fault:
     """Suggest the known field nearest to an unknown one; mask any other name, which may be a target id."""
     name = str(path[-1])
-    if name == OTHER_SPELLING:
+    if path == (OTHER_SPELLING,):
         return Fault(name, "is given in both spellings; keep `strategyContent`")
     known = STRATEGY_ALIASES if len(path) > 1 else tuple(ALIASES.values())
     nearest, is_misspelt = _nearest(name, known)
@@ -174,6 +174,7 @@ def _is_short_number(value: Any) -> bool:
 _WORDS: dict[str, Callable[[dict[str, Any], tuple[Any, ...], Any], str]] = {
     "missing": lambda _, __, ___: "is required",
     "literal_error": _not_enumerated,
+    "int_parsing_size": _not_enumerated,  # of enumerations only; other numbers are compared with their limits
     "int_type": _not_a_whole_number,
     "int_from_float": _not_a_whole_number,
     "string_type": _not_a_text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from mpaas_push.json_text import read_json
+from mpaas_push.json_text import UnreadableJson, read_json
 from mpaas_push.message.constraints.constraint import violations
 from mpaas_push.message.fields import ALIASES, STRATEGY_ALIASES, MessageFields
 from mpaas_push.message.json_fields import MAX_FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from datetime import datetime
 
     from mpaas_push.errors import Fault
@@ -25,19 +26,24 @@ __all__ = ["violations_of_valid_fields"]
 
 
 def violations_of_valid_fields(
-    faults: Iterable[Fault], data: Mapping[Any, Any], constraints: Iterable[Constraint], now: datetime
+    faults: Iterable[Fault],
+    data: Mapping[Any, Any],
+    names: Container[Any],
+    constraints: Iterable[Constraint],
+    now: datetime,
 ) -> list[Fault]:
     """Return the violated constraints on fields that are not faulty themselves, at most `MAX_FAULTS`.
 
     Args:
         faults: The faults of single fields of the message.
         data: The message by attribute or by the page's names, with one spelling of ``strategyContent``.
+        names: The names that fields may have in the data; others are unknown, whatever they resemble.
         constraints: The constraints to apply; those that read a faulty field are skipped.
         now: The current time.
     """
     faulty = {_constrained_field(fault.field) for fault in faults}
     try:
-        fields = MessageFields.model_validate(_without_faulty(data, faulty))
+        fields = MessageFields.model_validate(_without_faulty(data, names, faulty))
     except ValidationError:
         return []
     applicable = [
@@ -52,11 +58,11 @@ def violations_of_valid_fields(
 _MINIMAL = {"taskName": "-", "title": "-", "content": "-", "deliveryType": 1, "expiredSeconds": 1}
 
 
-def _without_faulty(data: Mapping[Any, Any], faulty: set[str]) -> dict[str, Any]:
+def _without_faulty(data: Mapping[Any, Any], names: Container[Any], faulty: set[str]) -> dict[str, Any]:
     valid: dict[str, Any] = dict(_MINIMAL)
     for key, value in data.items():
-        alias = ALIASES.get(key, key) if isinstance(key, str) else ""
-        if alias not in _PAGE_NAMES or alias in faulty:
+        alias = ALIASES.get(key, key)
+        if key not in names or alias not in _PAGE_NAMES or alias in faulty:
             continue
         if alias == "strategyContent" and any(field.startswith("strategyContent.") for field in faulty):
             valid[alias] = _strategy_without_faulty(value, faulty)
@@ -67,13 +73,16 @@ def _without_faulty(data: Mapping[Any, Any], faulty: set[str]) -> dict[str, Any]
 
 def _strategy_without_faulty(content: Any, faulty: set[str]) -> Any:
     if isinstance(content, str):
-        content = read_json(content)
+        with suppress(UnreadableJson):
+            content = read_json(content)
+    if not isinstance(content, dict):
+        return content  # not where the fault is: both names are given, or an unknown one has a dot
     return {
         key: value
         for key, value in content.items()
         if isinstance(key, str)
         and to_camel(key) in STRATEGY_ALIASES
-        and f"strategyContent.{to_camel(key)}" not in faulty
+        and faulty.isdisjoint({f"strategyContent.{key}", f"strategyContent.{to_camel(key)}"})
     }
 
 

@@ -67,7 +67,8 @@ def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage 
         faults = error.faults
         if path:
             faults = tuple(
-                Fault(f"{path}.{fault.field}".rstrip("."), fault.message, fault.value) for fault in faults
+                Fault(f"{path}.{fault.field}" if fault.field else path, fault.message, fault.value)
+                for fault in faults
             )
         return InvalidMessage(faults, _targets(payload))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -603,6 +604,51 @@ def test_name_that_pydantic_uses_as_a_mark_is_like_any_other(
 
     assert fault.field == field
     assert fault.message.startswith(words)
+
+
+OTHER = st.one_of(JSON, st.sampled_from(['{"x": 1, "x": 2}', "{", [1], 5, {"fixedTime": 1}, {"x": 1}]))
+
+
+@given(
+    OTHER,
+    OTHER,
+    st.sampled_from(["strategy_content", "strategyContent.x", "StrategyContent", "expired_seconds"]),
+)
+def test_name_that_resembles_a_field_raises_only_invalid_message(first: Any, second: Any, name: str) -> None:
+    for data in ({"strategyContent": first, name: second}, {name: second, "strategyContent": first}):
+        faults_or_none(minimal() | data)
+        with suppress(ValidationError):
+            PushMessage(**minimal(), **data)
+
+
+@pytest.mark.parametrize("name", ["strategy_content", "strategyContent.x", "expired_seconds"])
+@pytest.mark.parametrize("value", [5, "x", '{"a": 1, "a": 2}', [1], {}])
+def test_unknown_name_beside_an_invalid_strategy_is_one_of_the_faults(name: str, value: Any) -> None:
+    faults = faults_or_none(minimal() | {"strategyContent": {"x": 1}, name: value})
+
+    assert {fault.field for fault in faults} >= {"strategyContent.…(1)", name}
+
+
+def test_attribute_name_hides_no_fault_of_another_field() -> None:
+    content = {"fixed_time": 1, "fixedTime": ms(NOW) - 1}
+    faults = faults_or_none(minimal() | {"strategyType": 1, "strategyContent": content})
+
+    assert [fault.field for fault in faults] == ["strategyContent.fixedTime", "strategyContent.fixed_time"]
+
+
+def test_other_spelling_within_a_strategy_is_an_unknown_field() -> None:
+    fault = only_fault(strategyType=1, strategyContent={"fixedTime": ms(NOW) + 1, "StrategyContent": 1})
+
+    assert fault.field == "strategyContent.StrategyContent"
+    assert fault.message.startswith("unknown field")
+
+
+@pytest.mark.parametrize("name", ["deliveryType", "pushStyle", "pushAction", "silent", "strategyType"])
+@pytest.mark.parametrize("number", [2**63, -(2**70), 10**30, 2.0**70])
+def test_number_too_large_for_an_enumeration_is_not_one_of_its_values(name: str, number: float) -> None:
+    faults = [fault for fault in faults_or_none(minimal() | {name: number}) if fault.field == name]
+
+    assert faults[0].message.startswith("must be one of ")
 
 
 MAPS = sorted({"strategyContent"} | {name for name, value in everything().items() if isinstance(value, dict)})

@@ -70,6 +70,22 @@ def test_faults_of_a_single_message_use_the_pages_names() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"strategyContent": {"x": 1}, "strategy_content": 5}, "messages.1.strategyContent.…(1)"),
+        ({"strategyContent": {"x": 1}, "strategy_content": "x"}, "messages.1.strategyContent.…(1)"),
+        ({"[key]": 1}, "messages.1.[…(5)"),
+        ({"title.": 1}, "messages.1.title."),
+    ],
+)
+def test_message_with_an_odd_name_does_not_affect_others(wrong: dict[str, Any], path: str) -> None:
+    messages = messages_of({"messages": [minimal(), minimal() | wrong, minimal()]}, SETTINGS)
+
+    assert [isinstance(message, PushMessage) for message in messages] == [True, False, True]
+    assert path in fields(messages[1])
+
+
 def test_invalid_message_does_not_affect_others_and_is_named_by_its_index() -> None:
     wrong: list[Any] = [minimal() | {"silent": 7}, "text", minimal() | {"expiredSeconds": 0, "titel": "x"}]
 
