@@ -23,6 +23,7 @@ from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.model import normalise_numbers
+from mpaas_push.message.vocabulary import OTHER_SPELLING
 from mpaas_push.paths import format_path, is_plain_name
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
@@ -473,15 +474,22 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         try:
             _sample_of(variant, settings)
         except InvalidMessage as error:
-            own = readable.get(name, {})
+            own = _fields_of(readable.get(name, {}))
             for masked in error.faults:
                 fault = _with_name(masked, variant)
-                root = "message" if fault.field.partition(".")[0] not in own else f"texts.{name}"
+                is_own = any(f"{fault.field}.".startswith(f"{field}.") for field in own)
+                root = f"texts.{name}" if is_own else "message"
                 path = f"{root}.{fault.field}" if fault.field else root
                 if f"{path}{fault.message}" not in seen:
                     seen.add(f"{path}{fault.message}")
                     faults.append(Fault(path, fault.message, fault.value))
     return faults
+
+
+def _fields_of(variant: Mapping[str, Any]) -> set[str]:
+    """Return the names of a variant's parameters as faults show them."""
+    names = {"strategyContent" if name == OTHER_SPELLING else name for name in variant}
+    return {*variant, *names, *(format_path((name,)) for name in names)}
 
 
 def _with_name(fault: Fault, message: Mapping[str, Any]) -> Fault:

@@ -83,6 +83,12 @@ def test_all_faults_are_reported_together() -> None:
             "texts.zh.colour: unknown field `colour`",
         ),
         ({"texts": {"by": "l", "default": "en", "en": {"title": ""}}}, "texts.en.title: must not be empty"),
+        ({"texts": {"by": "l", "default": "en", "en": {"user1": ""}}}, "texts.en.u…(5): unknown field"),
+        ({"texts": {"by": "l", "default": "en", "en": {"title.": ""}}}, "texts.en.title.: unknown field"),
+        (
+            {"texts": {"by": "l", "default": "en", "en": {"strategyType": 1, "StrategyContent": {"x": 1}}}},
+            "texts.en.strategyContent.…(1): unknown field",
+        ),
         ({"audience": {"bucket": "marketing", "key": "a.csv"}}, "audience.target: is required"),
         (
             {"audience": {"bucket": "marketing", "key": "a.txt", "target": "x"}},

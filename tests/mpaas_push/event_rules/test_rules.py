@@ -600,8 +600,10 @@ def test_original_of_a_task_is_the_event_as_delivered(tmp_path: Path) -> None:
 # --- Redelivered events
 
 
-def test_timed_push_whose_time_passed_since_its_event_is_too_late(tmp_path: Path) -> None:
-    timed = rule(strategyType=1, strategyContent={"fixedTime": "${data.at}"})
+@pytest.mark.parametrize("spelling", ["strategyContent", "StrategyContent"])
+def test_timed_push_whose_time_passed_since_its_event_is_too_late(tmp_path: Path, spelling: str) -> None:
+    content: dict[str, Any] = {spelling: {"fixedTime": "${data.at}"}}
+    timed = rule(strategyType=1, **content)
     data = {"name": "Ann", "user": "u1", "at": 1_764_300_000_000}
 
     task = task_of(tmp_path, timed, event(data=data, time="2025-11-28T03:00:00Z"))
