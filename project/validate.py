@@ -217,7 +217,7 @@ def _descriptor(path: Path, settings: Settings) -> _Result:
             faults += error.faults
             continue
         for fault in (*_code_and_setting_faults(props, path.parent), *_written_secrets(descriptor, resource)):
-            faults.append(descriptor.at_origin(Fault(f"{at}.{fault.field}", fault.message)))
+            faults.append(descriptor.at_origin(fault.below(at)))
         if (name := props.function_name) in names:
             faults.append(Fault(f"{at}.functionName", f"{name} is already the name of {names[name]}"))
         names[name] = f"resources.{resource}"
@@ -354,7 +354,7 @@ def _timer_messages(props: FunctionProperties, path: str, settings: Settings) ->
             else:
                 count += len(tasks_of_tick(tick, settings))
         except (InvalidMessage, InvalidCampaign) as error:
-            faults += [Fault(f"{at}.{fault.field}", fault.message) for fault in error.faults]
+            faults += [fault.below(at) for fault in error.faults]
         except PushError as error:
             faults.append(Fault(at, str(error)))
     return count, faults

@@ -136,8 +136,9 @@ def serve(control: socket.socket) -> None:
 
 
 def import_dependencies_of_functions() -> None:
-    """Import the top-level imports of the functions' modules, but not these modules themselves, and the SDK that
-    campaigns import when they need it.
+    """Import what the functions' modules import at their top, and the SDK that campaigns import when they need it.
+
+    The modules themselves are not imported.
     """
     for path in sorted((ROOT / "functions").glob("*/*.py")):
         for node in ast.parse(path.read_bytes()).body:

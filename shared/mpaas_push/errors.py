@@ -84,6 +84,10 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
 
+    def below(self, path: str) -> Fault:
+        """Return the fault of a message that is at a path of its payload."""
+        return self._replace(field=f"{path}.{self.field}" if self.field else path)
+
     def as_json(self) -> dict[str, Any]:
         """Return the fault as an item of ``errors`` in a problem document."""
         fault: dict[str, Any] = {"field": self.field, "message": self.message}

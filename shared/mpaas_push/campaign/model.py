@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,7 @@ from mpaas_push.json_text import read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.model import normalise_numbers
-from mpaas_push.message.vocabulary import OTHER_SPELLING
+from mpaas_push.message.vocabulary import page_name
 from mpaas_push.paths import format_path, is_plain_name
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
@@ -474,30 +475,37 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         try:
             _sample_of(variant, settings)
         except InvalidMessage as error:
-            own = _fields_of(readable.get(name, {}))
+            own, plain_names = _shown_names(readable.get(name, {})), _plain_names(variant)
             for masked in error.faults:
-                fault = _with_name(masked, variant)
-                is_own = any(f"{fault.field}.".startswith(f"{field}.") for field in own)
-                root = f"texts.{name}" if is_own else "message"
-                path = f"{root}.{fault.field}" if fault.field else root
-                if f"{path}{fault.message}" not in seen:
-                    seen.add(f"{path}{fault.message}")
-                    faults.append(Fault(path, fault.message, fault.value))
+                fault = _with_name(masked, plain_names)
+                fields = accumulate(fault.field.split("."), "{}.{}".format)
+                fault = fault.below("message" if own.isdisjoint(fields) else f"texts.{name}")
+                if f"{fault.field}{fault.message}" not in seen:
+                    seen.add(f"{fault.field}{fault.message}")
+                    faults.append(fault)
     return faults
 
 
-def _fields_of(variant: Mapping[str, Any]) -> set[str]:
-    """Return the names of a variant's parameters as faults show them."""
-    names = {"strategyContent" if name == OTHER_SPELLING else name for name in variant}
-    return {*variant, *names, *(format_path((name,)) for name in names)}
+def _shown_names(variant: Mapping[str, Any]) -> set[str]:
+    """Return every name that a fault may give a parameter of a variant."""
+    return {shown for name in variant for shown in (name, page_name(name), format_path((name,)))}
 
 
-def _with_name(fault: Fault, message: Mapping[str, Any]) -> Fault:
-    """Return a fault with the unmasked name of an unknown field, unless it may be a target id."""
+def _plain_names(message: Mapping[str, Any]) -> dict[str, str]:
+    """Return parameters whose names are masked but cannot be target ids, by the masked name."""
+    names: dict[str, str] = {}
     for name in filter(is_plain_name, message):
-        if fault.field == (masked := format_path((name,))) != name:
-            return Fault(name, fault.message.replace(f"`{masked}`", f"`{name}`"), fault.value)
-    return fault
+        if (masked := format_path((name,))) != name:
+            names.setdefault(masked, name)
+    return names
+
+
+def _with_name(fault: Fault, plain_names: Mapping[str, str]) -> Fault:
+    """Return a fault with the unmasked name of an unknown field, unless it may be a target id."""
+    name = plain_names.get(fault.field)
+    if name is None:
+        return fault
+    return Fault(name, fault.message.replace(f"`{fault.field}`", f"`{name}`"), fault.value)
 
 
 def _content_of(template: dict[str, Any], settings: "Settings") -> list[Any]:

@@ -33,7 +33,7 @@ from mpaas_push.event_rules.expression_interpreter import Inapplicable, plain_va
 from mpaas_push.event_rules.expressions import check_expression, find, require
 from mpaas_push.json_text import dump_json
 from mpaas_push.message.reading import message_of
-from mpaas_push.message.vocabulary import OTHER_SPELLING
+from mpaas_push.message.vocabulary import page_name
 from mpaas_push.paths import format_path
 from mpaas_push.strict_model import StrictModel
 
@@ -325,7 +325,7 @@ def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
             faults.append(Fault(f"message.{name}", "a `${` is not closed; write `$${` for the text `${`"))
         filled = _fill(template, check_expression, ("message", name), faults)
         if any(match[1] is not None for text in texts for match in _PLACEHOLDER.finditer(text)):
-            event_dependent.add("strategyContent" if name == OTHER_SPELLING else name)
+            event_dependent.add(page_name(name))
             filled = None
         known[name] = _distinct_targets(filled) if name == "targets" and filled is not None else filled
     if event_dependent & _TARGETS:
@@ -334,7 +334,7 @@ def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
     for fault in message.faults if isinstance(message, InvalidMessage) else ():
         field = fault.field.partition(".")[0]
         if fault.message.startswith("unknown field") or field not in event_dependent | _FROM_SETTINGS | {""}:
-            faults.append(Fault(f"message.{fault.field}", fault.message, fault.value))
+            faults.append(fault.below("message"))
     return faults
 
 

@@ -178,9 +178,8 @@ class PushMessage(MessageFields):
 
             faults = faults_of(error)
             if type(data) is dict:
-                faults += violations_of_valid_fields(
-                    faults, data, context.names, context.constraints, context.clock()
-                )
+                known = {name: value for name, value in data.items() if name in context.names}
+                faults += violations_of_valid_fields(faults, known, context.constraints, context.clock())
             raise _rejection(faults, context) from None
         now = context.clock()
         violated = (fault for _, fault in violations(message, context.constraints, now))

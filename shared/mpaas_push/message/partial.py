@@ -16,7 +16,7 @@ from mpaas_push.message.fields import ALIASES, STRATEGY_ALIASES, MessageFields
 from mpaas_push.message.json_fields import MAX_FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from mpaas_push.errors import Fault
@@ -26,24 +26,19 @@ __all__ = ["violations_of_valid_fields"]
 
 
 def violations_of_valid_fields(
-    faults: Iterable[Fault],
-    data: Mapping[Any, Any],
-    names: Container[Any],
-    constraints: Iterable[Constraint],
-    now: datetime,
+    faults: Iterable[Fault], data: Mapping[str, Any], constraints: Iterable[Constraint], now: datetime
 ) -> list[Fault]:
     """Return the violated constraints on fields that are not faulty themselves, at most `MAX_FAULTS`.
 
     Args:
         faults: The faults of single fields of the message.
-        data: The message by attribute or by the page's names, with one spelling of ``strategyContent``.
-        names: The names that fields may have in the data; others are unknown, whatever they resemble.
+        data: The known fields of the message, by attribute or by the page's names.
         constraints: The constraints to apply; those that read a faulty field are skipped.
         now: The current time.
     """
     faulty = {_constrained_field(fault.field) for fault in faults}
     try:
-        fields = MessageFields.model_validate(_without_faulty(data, names, faulty))
+        fields = MessageFields.model_validate(_without_faulty(data, faulty))
     except ValidationError:
         return []
     applicable = [
@@ -58,11 +53,11 @@ def violations_of_valid_fields(
 _MINIMAL = {"taskName": "-", "title": "-", "content": "-", "deliveryType": 1, "expiredSeconds": 1}
 
 
-def _without_faulty(data: Mapping[Any, Any], names: Container[Any], faulty: set[str]) -> dict[str, Any]:
+def _without_faulty(data: Mapping[str, Any], faulty: set[str]) -> dict[str, Any]:
     valid: dict[str, Any] = dict(_MINIMAL)
     for key, value in data.items():
         alias = ALIASES.get(key, key)
-        if key not in names or alias not in _PAGE_NAMES or alias in faulty:
+        if alias not in _PAGE_NAMES or alias in faulty:
             continue
         if alias == "strategyContent" and any(field.startswith("strategyContent.") for field in faulty):
             valid[alias] = _strategy_without_faulty(value, faulty)

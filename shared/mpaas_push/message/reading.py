@@ -66,10 +66,7 @@ def message_of(payload: Any, settings: Settings, path: str = "") -> PushMessage 
     except InvalidMessage as error:
         faults = error.faults
         if path:
-            faults = tuple(
-                Fault(f"{path}.{fault.field}" if fault.field else path, fault.message, fault.value)
-                for fault in faults
-            )
+            faults = tuple(fault.below(path) for fault in faults)
         return InvalidMessage(faults, _targets(payload))
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "VENDORS",
     "VENDOR_CATEGORIES",
     "VENDOR_LEVELS",
+    "page_name",
 ]
 
 MEANINGS: Final[Mapping[str, str]] = {
@@ -64,6 +65,12 @@ TIME_OF_DAY = "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
 
 OTHER_SPELLING = "StrategyContent"
 """Second spelling of ``strategyContent``, used in some official samples."""
+
+
+def page_name(name: str) -> str:
+    """Return the name that faults give a parameter: ``strategyContent`` in either spelling."""
+    return "strategyContent" if name == OTHER_SPELLING else name
+
 
 RESERVED_EXTENDED_PARAMS = frozenset(
     {"notifyType", "action", "silent", "pushType", "templateCode", "channel", "taskId"}
