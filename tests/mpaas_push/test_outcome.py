@@ -80,13 +80,13 @@ def test_every_result_code_has_its_outcome(code: str, kind: OutcomeKind) -> None
 
 
 @pytest.mark.parametrize(("code", "kind"), [row for row in CODE_SAMPLES if row[1] is not ACCEPTED])
-@pytest.mark.parametrize("status", [400, 403, 404, 500, 503])
-def test_every_gateway_code_has_its_outcome_regardless_of_the_status(
-    code: str, kind: OutcomeKind, status: int
-) -> None:
-    verdict = verdict_on({"RequestId": "R-1", "HostId": "h", "Code": code, "Message": "why"}, status)
+def test_every_gateway_code_has_its_outcome_regardless_of_the_status(code: str, kind: OutcomeKind) -> None:
+    response = {"RequestId": "R-1", "HostId": "h", "Code": code, "Message": "why"}
+    verdicts = [verdict_on(response, status) for status in (400, 403, 404, 500, 503)]
 
-    assert (verdict.kind, verdict.code, verdict.message, verdict.request_id) == (kind, code, "why", "R-1")
+    assert {(verdict.kind, verdict.code, verdict.message, verdict.request_id) for verdict in verdicts} == {
+        (kind, code, "why", "R-1")
+    }
 
 
 def test_every_code_appears_once_with_meaning_and_source() -> None:

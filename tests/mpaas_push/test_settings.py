@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import string
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -70,9 +71,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
     assert (settings.max_body, settings.log_level, settings.ca_bundle) == (4096, "DEBUG", str(bundle))
 
 
-@pytest.mark.parametrize("name", Settings.variables())
-def test_empty_value_counts_as_unset(name: str) -> None:
-    assert Settings.from_env({name: ""}) == Settings.from_env({})
+def test_empty_value_counts_as_unset() -> None:
+    assert {name for name in Settings.variables() if Settings.from_env({name: ""}) != Settings()} == set()
 
 
 def test_other_variables_are_ignored() -> None:
@@ -260,15 +260,16 @@ def test_value_of_any_variable_raises_nothing_but_misconfigured(env: dict[str, s
 
 
 @pytest.mark.parametrize("variable", sorted(Settings.variables()))
-@pytest.mark.parametrize("part", ["a", "9", "a:b@", "https://[", "x=off,", "%00", "é"])
-def test_time_and_memory_grow_linearly_with_a_value(variable: str, part: str) -> None:
-    def read(size: int) -> None:
+def test_time_and_memory_grow_linearly_with_a_value(variable: str) -> None:
+    def read(part: str, size: int) -> None:
         with suppress(Misconfigured):
             Settings.from_env({variable: part * (size // len(part))})
 
-    read(100)
-    assert peak_bytes(lambda: read(20_000), limit := 60 * 20_000) <= limit
-    assert steps(lambda: read(20_000)) <= 2.2 * steps(lambda: read(10_000)) + 200
+    read("a", 100)
+    for part in ("a", "9", "a:b@", "https://[", "x=off,", "%00", "é"):
+        half, whole = (partial(read, part, size) for size in (10_000, 20_000))
+        assert peak_bytes(whole, limit := 60 * 20_000) <= limit
+        assert steps(whole) <= 2.2 * steps(half) + 200
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -292,13 +293,13 @@ def test_unpaired_surrogate_is_refused_by_name() -> None:
         Settings.from_env({"MPAAS_APP_ID": "ONEX\udcff"})
 
 
-@pytest.mark.parametrize("name", Settings.variables())
 @pytest.mark.parametrize("value", [" 1", "1 ", "1\n", "\t1", "1\r\n", "a\nb", "a\x00b", "1\u00a0"])
-def test_value_with_blanks_or_line_breaks_is_refused_by_name(name: str, value: str) -> None:
-    with pytest.raises(Misconfigured, match="blank|line break") as caught:
-        Settings.from_env({name: value})
+def test_value_with_blanks_or_line_breaks_is_refused_by_name(value: str) -> None:
+    for name in Settings.variables():
+        with pytest.raises(Misconfigured, match="blank|line break") as caught:
+            Settings.from_env({name: value})
 
-    assert caught.value.setting == name
+        assert caught.value.setting == name
 
 
 @pytest.mark.parametrize(
