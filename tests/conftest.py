@@ -31,13 +31,13 @@ settings.load_profile("project")
 
 _LONG = (
     *("test_campaign_push.py", "test_ledger.py", "test_crash.py", "test_push_pages.py", "test_every_page.py"),
-    *("test_twins.py", "test_stack.py", "test_queues.py", "test_campaign_pages.py", "test_batch.py"),
-    *("test_http_push.py", "test_client.py", "test_queue_push.py", "test_host.py", "test_layer.py"),
-    *("test_api.py", "test_campaign_commands.py", "test_campaigns.py", "test_async_dispatch.py"),
-    *("test_campaign_worker.py", "test_campaign_docs.py", "test_campaign_crash.py", "test_cloud.py"),
-    *("test_server.py", "test_client_tls.py", "test_store.py", "test_guide.py"),
+    *("test_deploy.py", "test_twins.py", "test_stack.py", "test_queues.py", "test_campaign_pages.py"),
+    *("test_batch.py", "test_validate.py", "test_http_push.py", "test_client.py", "test_queue_push.py"),
+    *("test_host.py", "test_layer.py", "test_api.py", "test_campaign_commands.py", "test_campaigns.py"),
+    *("test_async_dispatch.py", "test_campaign_worker.py", "test_campaign_docs.py", "test_campaign_crash.py"),
+    *("test_cloud.py", "test_server.py", "test_client_tls.py", "test_store.py", "test_guide.py"),
 )
-"""Files with tests that take seconds, most of it waiting; the longest first."""
+"""Files with tests that take seconds, the longest first: most wait, and some compute while others wait."""
 
 gc.disable()  # until all tests are collected: it would take a fifth of that time for nothing
 
