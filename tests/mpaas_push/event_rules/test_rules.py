@@ -315,6 +315,18 @@ def test_all_faults_of_a_message_are_reported_at_once(tmp_path: Path) -> None:
     assert "r.content" in text
 
 
+def test_field_that_needs_another_may_have_it_from_the_event(tmp_path: Path) -> None:
+    payload = {"hms": {"order": "o-1"}}
+    urgent = rule(transparentMessageUrgency="HIGH", transparentMessagePayload="${data.payload}")
+
+    task = task_of(tmp_path, urgent, event(data={"name": "Ann", "user": "u1", "payload": payload}))
+
+    assert isinstance(task.message, PushMessage)
+    assert task.message.transparent_message_payload == payload
+    with pytest.raises(BadRules, match="message.transparentMessagePayload: is required"):
+        read(tmp_path, rule(transparentMessageUrgency="HIGH"))
+
+
 def test_placeholder_can_be_escaped(tmp_path: Path) -> None:
     assert message_of(tmp_path, rule(title="$${x} costs $5")).title == "${x} costs $5"
 

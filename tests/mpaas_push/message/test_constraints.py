@@ -84,7 +84,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("sms-parameters-together", {"smsStrategy": 1}, list(SMS)),
     *(("sms-parameters-together", {"smsStrategy": 2, **SMS, name: None}, [name]) for name in SMS),
-    ("urgency-needs-payload", {"transparentMessageUrgency": "HIGH"}, ["transparentMessageUrgency"]),
+    ("urgency-needs-payload", {"transparentMessageUrgency": "HIGH"}, ["transparentMessagePayload"]),
     *(("texts-not-blank", {name: " \t\u3000"}, [name]) for name in ("taskName", "title", "content")),
     ("texts-not-blank", {"appId": " ", "workspaceId": "\n"}, ["appId", "workspaceId"]),
     (
@@ -343,6 +343,15 @@ def test_violated_rule_names_the_faulty_fields(name: str, change: dict[str, Any]
 )
 def test_obeyed_rule_reports_nothing(name: str, change: dict[str, Any]) -> None:
     assert faults_of(RULES[name], change) == []
+
+
+@pytest.mark.parametrize("change", [change for _, change in NEAR_MISSES])
+def test_faulty_field_causes_no_fault_of_another(change: dict[str, Any]) -> None:
+    valid = {name: value for name, value in (minimal() | change).items() if value is not None}
+    for name in valid:
+        with pytest.raises(InvalidMessage) as caught:
+            PushMessage.parse(valid | {name: [[]]}, clock=clock)
+        assert {fault.field.partition(".")[0] for fault in caught.value.faults} == {name}
 
 
 def test_every_rule_has_a_violation_and_a_near_miss() -> None:

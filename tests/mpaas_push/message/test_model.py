@@ -403,7 +403,7 @@ def test_all_faults_are_reported_at_once_in_field_order() -> None:
         "smsSignName",
         "smsTemplateCode",
         "smsTemplateParam",
-        "transparentMessageUrgency",
+        "transparentMessagePayload",
         "titel",
     ]
 

@@ -41,7 +41,8 @@ class Constraint(NamedTuple):
         source: Where the rule is written: page, and heading in the project's reference.
         reads: The fields whose values the check depends on, in the page's names. If one of them is itself
             faulty, the constraint is skipped.
-        presence_of: Fields of which only the presence matters. A faulty field is present.
+        presence_of: Fields of which only the presence matters. The fault is at the missing or unneeded one;
+            if its value is faulty, only that is reported.
         always: The check may report a message that has none of these fields.
         check: The check itself.
         attributes: The attributes of a message that belong to these fields.

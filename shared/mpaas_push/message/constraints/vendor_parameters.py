@@ -160,7 +160,8 @@ def transparent_vendors(message: MessageFields, _: datetime) -> Iterator[Fault]:
 def urgency_payload(message: MessageFields, _: datetime) -> Iterator[Fault]:
     if message.transparent_message_urgency is not None and message.transparent_message_payload is None:
         yield Fault(
-            "transparentMessageUrgency", "has an effect only together with `transparentMessagePayload`"
+            "transparentMessagePayload",
+            "is required with `transparentMessageUrgency`, which has no effect without it",
         )
 
 
