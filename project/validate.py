@@ -265,7 +265,7 @@ def _code_and_setting_faults(props: FunctionProperties, folder: Path) -> Iterato
     elif fault := _handler_fault(folder / code / f"{module}.py", name):
         yield Fault("handler", f"{code}/{module}.py {fault}")
     for variable in _variable_faults(props.environment_variables):
-        yield Fault(f"environmentVariables.{variable.field}", variable.message)
+        yield variable.below("environmentVariables")
 
 
 def _files(folder: Path) -> set[str]:

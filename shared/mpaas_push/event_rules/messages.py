@@ -53,8 +53,7 @@ def _task(
     except InvalidMessage as error:
         message = error
     if isinstance(message, InvalidMessage):
-        faults = [Fault(f"{rule.name}.{fault.field}", fault.message, fault.value) for fault in message.faults]
-        message = InvalidMessage(faults, message.targets)
+        message = InvalidMessage([fault.below(rule.name) for fault in message.faults], message.targets)
     return PushTask(
         scope=absolute_scope(sender, f"{event.scope}:{rule.name}"),
         original=event.original,

@@ -216,7 +216,7 @@ def _parse_rules(path: Path, content: bytes, settings: Settings) -> tuple[Rule, 
     except ValidationError as error:
         raise BadRules(path.name, [_fault(details) for details in error.errors(include_url=False)]) from None
     faults = [
-        Fault(f"rules.{index}.{fault.field}", fault.message, fault.value)
+        fault.below(f"rules.{index}")
         for index, rule in enumerate(rules)
         for fault in (*_rule_faults(rule, rules[:index]), *_template_faults(rule, settings))
     ]
