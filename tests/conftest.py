@@ -48,12 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     `--dist worksteal` distributes the tests in order, the same number to each worker.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    others = iter([item for item in items if item.path.name not in _LONG])
+    by_file: dict[str, list[pytest.Item]] = {name: [] for name in _LONG}
+    others: list[pytest.Item] = []
+    for item in items:
+        by_file.get(item.path.name, others).append(item)
+    remaining = iter(others)
     ordered: list[pytest.Item] = []
     for worker in range(workers):
         number = (len(items) - len(ordered)) // (workers - worker)
-        long = [item for item in items if item.path.name in _LONG[worker::workers]]
-        ordered += [*long, *islice(others, max(0, number - len(long)))]
+        long = [item for name in _LONG[worker::workers] for item in by_file[name]]
+        ordered += [*long, *islice(remaining, max(0, number - len(long)))]
     items[:] = ordered
 
 
