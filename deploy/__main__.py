@@ -235,6 +235,14 @@ def _checkout(project: Path, commit: str) -> Iterator[Path]:
             git(project, "worktree", "remove", "--force", str(folder))
 
 
+def _package(path: str) -> Path:
+    """Return the absolute path of a package, since `s` does not run in this folder."""
+    package = Path(path).absolute()
+    if not package.is_file():
+        raise argparse.ArgumentTypeError(f"{path} is not a file; make layer prints where the package is")
+    return package
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy", description="Deployments of this project.")
@@ -253,7 +261,9 @@ def main(arguments: list[str] | None = None) -> int:
             "--folder", type=Path, default=ROOT, help="the project's folder; default: this repository"
         )
         if name in {"plan", "deploy"}:
-            command.add_argument("--layer", type=Path, help="a package from `make layer`; default: build one")
+            command.add_argument(
+                "--layer", type=_package, help="a package from `make layer`; default: build one"
+            )
         if name == "deploy":
             command.add_argument(
                 "--unchecked", action="store_true", help="deploy even if a prerequisite seems missing"

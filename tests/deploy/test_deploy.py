@@ -57,6 +57,22 @@ def test_unchanged_stage_can_be_deployed_again(deployed: Project, cloud: Control
     assert "version 1 of mpaas-push-dev" in printed
 
 
+def test_package_is_found_from_the_folder_where_the_command_runs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.layer.parent)
+    project.layer = Path(project.layer.name)
+    code, printed = project.run("deploy")
+    assert code == 0, printed
+
+    project.layer = Path("missing.zip")
+    with pytest.raises(SystemExit) as exit_:
+        project.run("deploy")
+
+    assert exit_.value.code == 2
+    assert "argument --layer: missing.zip is not a file" in capsys.readouterr().err
+
+
 def test_changed_trigger_of_every_kind_is_updated(deployed: Project, cloud: ControlPlane) -> None:
     for old, new in (
         ("0 0 9 * * *", "0 30 8 * * *"),  # timer
