@@ -851,6 +851,19 @@ def test_overlay_of_an_overlay_is_a_fault(project: Path, validate: Validate) -> 
     assert "FAULT s.qa.yaml: extend: s.staging.yaml itself extends a file: extend that one instead" in lines
 
 
+@pytest.mark.parametrize(("old", "new"), [("timeout: 60", "timeout: abc"), ("edition:", "edition: [")])
+def test_overlay_that_has_the_faults_of_its_base_is_not_called_ok(
+    project: Path, validate: Validate, old: str, new: str
+) -> None:
+    replace_in(project / "s.yaml", old, new)
+
+    code, lines = validate("--stage", "dev")
+
+    assert code == 1
+    assert any(line.startswith("FAULT s.yaml: ") for line in lines)
+    assert "note  s.staging.yaml: not checked: it has the faults of s.yaml" in lines
+
+
 def test_second_descriptor_of_dev_is_a_fault(project: Path, validate: Validate) -> None:
     text = (project / "s.staging.yaml").read_text("utf-8")
     (project / "s.dev.yaml").write_text(text.replace("stage: staging", "stage: dev"), "utf-8")
