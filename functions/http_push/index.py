@@ -274,13 +274,13 @@ def unexpected(error: Exception) -> Response[str]:
 
 @app.not_found
 def not_found(_: Exception) -> Response[str]:
-    """Name the existing routes, or the methods of the requested one."""
+    """Say where the routes are listed, or name the methods of the requested one."""
     if allowed := app.allowed_methods:
         methods = ", ".join(allowed)
         headers = {"Allow": methods}
         return responses.problem(Problem(405, "method", f"this route allows {methods}", headers=headers))
-    routes = "the routes are POST /v1/pushes, /v1/campaigns, GET /v1/health, GET /openapi.json and GET /docs"
-    return responses.problem(Problem(404, "not-found", routes))
+    text = "there is no such route: POST /v1/pushes sends pushes, GET /openapi.json lists all routes"
+    return responses.problem(Problem(404, "not-found", text))
 
 
 def _locations(error: Exception) -> list[str]:

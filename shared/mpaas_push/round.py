@@ -202,7 +202,7 @@ class Round:
         for index, result in zip(indexes, results, strict=True):
             if isinstance(result, Outcome):
                 self._outcomes[index] = result
-                log_outcome(result, self._invocation, time.monotonic() - started)
+                log_outcome(result, self._invocation, time.monotonic() - started, from_ledger=True)
             else:
                 self._claims[index] = result
                 self._ready.append(index)
@@ -253,8 +253,17 @@ class Round:
         return replace(not_begun(self._requests[index].targets, unconfirmed=False), result_message=text)
 
 
-def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> None:
-    """Log one outcome; never raises, even if a log handler does."""
+def log_outcome(
+    outcome: Outcome, invocation: Invocation, seconds: float, *, from_ledger: bool = False
+) -> None:
+    """Log one outcome; never raises, even if a log handler does.
+
+    Args:
+        outcome: The outcome.
+        invocation: The invocation that it belongs to.
+        seconds: The time that it took.
+        from_ledger: The ledger decided it: nothing was sent in this invocation.
+    """
     level = logging.INFO if outcome.accepted else logging.WARNING
     with suppress(Exception):  # it must not stop other requests
         if not logger.isEnabledFor(level):
@@ -273,5 +282,6 @@ def log_outcome(outcome: Outcome, invocation: Invocation, seconds: float) -> Non
                 "mpaas_request_id": outcome.request_id,
                 "message_ids": ids_for_log(outcome.targets),
                 "request_id": invocation.request_id,
+                **({"from_ledger": True} if from_ledger else {}),
             },
         )

@@ -396,6 +396,8 @@ def test_repeated_request_gets_the_first_response_from_any_instance(
     assert first.status == second.status == 200
     assert second.json == first.json
     assert [len(stack.sandbox.inbox()) for stack in two_instances] == [2, 0]
+    logged = [[line.get("from_ledger") for line in stack.log if "outcome" in line] for stack in two_instances]
+    assert logged == [[None, None], [True, True]]
 
 
 @pytest.mark.parametrize(("if_down", "status", "sent"), [("send", 200, 2), ("fail", 503, 1)])
@@ -760,12 +762,12 @@ def test_head_responds_like_get_without_a_body(stack: HttpStack, path: str) -> N
     assert head.headers["Content-Type"] == got.headers["Content-Type"]
 
 
-def test_unknown_route_lists_the_known_ones(stack: HttpStack) -> None:
+def test_unknown_route_is_answered_with_where_the_routes_are_listed(stack: HttpStack) -> None:
     response = stack.get("/v2/pushes")
 
     assert response.status == 404
     assert response.headers["Content-Type"] == "application/problem+json"
-    assert "POST /v1/pushes" in response.json["detail"]
+    assert "GET /openapi.json lists all routes" in response.json["detail"]
 
 
 def test_event_of_another_trigger_raises(stack: HttpStack) -> None:
