@@ -30,13 +30,16 @@ def main() -> int:
     parser.add_argument("--region", default=Account.region, help="region of s.yaml")
     options = parser.parse_args()
     bucket, _, key = options.target.partition("/")
-    request = oss.PutObjectRequest(
-        bucket=bucket, key=key, metadata=dict(pair.partition("=")[::2] for pair in options.meta)
-    )
+    if not bucket or not key:
+        parser.error(f"argument BUCKET/KEY: {options.target!r} names no object")
+    pairs = [pair.partition("=") for pair in options.meta]
+    if not all(name and equals for name, equals, _ in pairs):
+        parser.error("argument --meta: must be NAME=VALUE")
+    request = oss.PutObjectRequest(bucket=bucket, key=key, metadata={name: value for name, _, value in pairs})
     try:
         result = oss_client(options.oss, options.region).put_object_from_file(request, str(options.file))
     except OSError as error:
-        print(error, file=sys.stderr)
+        print(f"{options.file} cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     except OperationError as error:
         refusal = error.unwrap()

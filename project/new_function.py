@@ -99,9 +99,9 @@ def _new_function(options: argparse.Namespace) -> int:
         print(f"created {path}")
     (folder / "s.yaml").write_bytes(descriptor.encode())
     print(f"changed s.yaml: resources.{options.name}")
-    if (folder / "template.yml").is_file():
-        print("note: make template adds it to template.yml")
-    print(f"next: make validate, and .venv/bin/python -m pytest tests/functions/test_{options.name}.py")
+    template = "template " if (folder / "template.yml").is_file() else ""  # it must have the function, too
+    print(f"next: make {template}validate, and")
+    print(f"      .venv/bin/python -m pytest tests/functions/test_{options.name}.py")
     return 0
 
 

@@ -369,8 +369,28 @@ def test_upload_command_uploads_a_file(
     assert created["oss"]["object"]["objectMeta"]["userMeta"] == {"x-oss-meta-user": "user-1"}
     assert refused == (1, "NoSuchBucket: The specified bucket does not exist.\n")
     assert missing == 2
-    assert "No such file" in error
+    assert error == f"{tmp_path / 'missing'} cannot be read: No such file or directory\n"
     assert unreachable == (2, f"no response from {stack.oss.endpoint}: is `make run` running?\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["uploads"], "argument BUCKET/KEY: 'uploads' names no object"),
+        (["uploads/"], "argument BUCKET/KEY: 'uploads/' names no object"),
+        (["uploads/a", "--meta", "user"], "argument --meta: must be NAME=VALUE"),
+    ],
+)
+def test_wrong_arguments_of_the_upload_command_are_usage_errors(
+    arguments: list[str], error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["upload", __file__, *arguments])
+
+    with pytest.raises(SystemExit) as exit_:
+        main_of_upload()
+
+    assert exit_.value.code == 2
+    assert error in capsys.readouterr().err
 
 
 def test_events_and_records_name_the_region_and_the_deployed_function(tmp_path: Path) -> None:

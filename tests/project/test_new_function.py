@@ -83,7 +83,7 @@ def test_function_of_each_kind_is_valid_and_passes_its_test(
         assert make(project, f"my_{kind}", kind) == 0
         for path in NEW:
             assert (project / path.format(f"my_{kind}")).is_file()
-    capsys.readouterr()
+    assert "next: make template validate, and\n" in capsys.readouterr().out
 
     code = main(["validate", "--folder", str(project)])
 
