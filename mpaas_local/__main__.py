@@ -56,7 +56,7 @@ def main() -> int:
             print(f"\n  OSS for SDKs    {stack.oss.endpoint}, region {stack.oss.region}, environment:")
             print(f"                  OSS_ACCESS_KEY_ID={LOCAL_ACCESS_KEY_ID}")
             print(f"                  OSS_ACCESS_KEY_SECRET={LOCAL_ACCESS_KEY_SECRET}")
-            print(f"\n  for commands    export PUSH_HTTP_URL={stack.urls['http_push']}")
+            print(f"\n  call, campaign  export PUSH_HTTP_URL={stack.urls['http_push']}")
             print(f"                  export PUSH_OSS_ENDPOINT={stack.oss.endpoint}")
             print(f"                  export ALIBABA_CLOUD_ACCESS_KEY_ID={LOCAL_ACCESS_KEY_ID}")
             print(f"                  export ALIBABA_CLOUD_ACCESS_KEY_SECRET={LOCAL_ACCESS_KEY_SECRET}")

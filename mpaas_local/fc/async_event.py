@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpaas_local.fc.async_store import AsyncStore, StoredEvent
     from mpaas_local.fc.call import Invoke, Result
     from mpaas_local.fc.destinations import DeliverRecord
-    from mpaas_local.schedule import Schedule
+    from mpaas_local.fc.schedule import Schedule
     from project.function import AsyncInvokeConfig
 
 __all__ = ["AsyncConfig", "AsyncEvent", "QueueContext", "RecordSender", "Task"]

@@ -28,7 +28,7 @@ from mpaas_local.fc.async_event import AsyncConfig, AsyncEvent, QueueContext, Re
 from mpaas_local.fc.async_store import StoredEvent
 from mpaas_local.fc.call import new_request_id
 from mpaas_local.fc.errors import PAYLOAD_LIMIT, InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
-from mpaas_local.schedule import Schedule
+from mpaas_local.fc.schedule import Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,7 +6,7 @@
 * Signatures are verified only if keys are given, as with `authType: function`. Only this machine can call,
   but not pages of other origins. Every method is enabled: a preflight request reaches the function.
 * `X-Fc-Invocation-Type: Async` requires the function's asynchronous queue; without one the response is 400.
-* `Content-Disposition: attachment`, which FC forces on its default domain, is optional.
+* `Content-Disposition: attachment`, which FC forces on its default domain, is not added.
 """
 
 from __future__ import annotations
@@ -71,8 +71,6 @@ def create_gateway(
     function: FunctionHost | CallFunction,
     *,
     accept: Callable[..., str] | None = None,
-    domain: str | None = None,
-    attachment: bool = False,
     access_keys: Mapping[str, AccessKey] | None = None,
 ) -> Starlette:
     """Build the application.
@@ -81,9 +79,6 @@ def create_gateway(
         function: The function to call. A host has its own account and limit of instances.
         accept: Accepts requests with `X-Fc-Invocation-Type: Async`, as `AsyncQueue.accept` does; None refuses
             them.
-        domain: `domainName` of the events, regardless of the request's `Host`; None for one in the region.
-        attachment: Force `Content-Disposition: attachment`, as the default domain does
-            (fc-runtime.md: HTTP response).
         access_keys: Keys by id, one of which must sign each request; None accepts unsigned requests.
     """
     invoke: CallFunction
@@ -99,15 +94,13 @@ def create_gateway(
 
     else:
         invoke = function
-    domain = domain or f"local-abcdefgh.{account.region}.fcapp.run"
     trigger = _Trigger(
         invoke,
         accept,
         account.account_id,
-        domain,
+        f"local-abcdefgh.{account.region}.fcapp.run",
         concurrency,
         cancel=cancel,
-        attachment=attachment,
         access_keys=access_keys,
     )
     return Starlette(routes=[Mount("/", app=trigger)], middleware=[Middleware(LoopbackOnly)])
@@ -141,7 +134,6 @@ class _Trigger:
         concurrency: int,
         *,
         cancel: Cancel,
-        attachment: bool,
         access_keys: Mapping[str, AccessKey] | None,
     ) -> None:
         self._invoke = invoke
@@ -149,7 +141,6 @@ class _Trigger:
         self._accept = accept
         self._account_id = account_id
         self._domain = domain
-        self._attachment = attachment
         self._access_keys = access_keys
         # One more than the function can serve: a call must reach it to be throttled.
         self._limiter = anyio.CapacityLimiter(concurrency + 1)
@@ -164,9 +155,6 @@ class _Trigger:
         except (ClientDisconnect, ClientDisconnected):
             return
         headers = list(response.headers)
-        if self._attachment:
-            headers = [pair for pair in headers if pair[0] != "content-disposition"]
-            headers.append(("content-disposition", "attachment"))
         headers.append(("x-fc-request-id", platform.request_id))
         if client_origin := incoming.headers.get("origin"):
             headers = _with_cors(headers, client_origin)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mpaas_local.clock import Clock
 from mpaas_local.compact_json import compact_json
-from mpaas_local.schedule import Schedule
+from mpaas_local.fc.schedule import Schedule
 from project.cron import next_tick
 
 if TYPE_CHECKING:

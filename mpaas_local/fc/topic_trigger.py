@@ -24,9 +24,9 @@ from mpaas_local.clock import Clock
 from mpaas_local.compact_json import compact_json
 from mpaas_local.counts import Counts
 from mpaas_local.fc.retries import retry_delays
+from mpaas_local.fc.schedule import Schedule
 from mpaas_local.mns.errors import MnsError
 from mpaas_local.mns.model import SubscriptionAttributes
-from mpaas_local.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -64,7 +64,7 @@ class Beginning:
         audience: `target`, `format` and `delimiter` of the campaign's `audience`, if it needs them.
         columns: Names of the columns; empty for plain ids.
         rows: Cells of the first readable rows.
-        faults: Errors of the other ones of the first rows, each with its line.
+        faults: Errors of those first rows that are invalid, each with its line.
         has_header: False if the first line looks like a row, such as in a list of ids named ``.csv``.
     """
 

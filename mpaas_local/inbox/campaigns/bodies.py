@@ -79,7 +79,7 @@ class UploadedAudience(Body):
     audience: dict[str, Any] = Field(description="The campaign's `audience`, its target column guessed.")
     columns: list[str] = Field(description="Empty for plain ids.")
     rows: list[list[str]] = Field(description="The first readable rows.")
-    faults: list[str] = Field(description="Errors of the other ones of the first rows, each with its line.")
+    faults: list[str] = Field(description="Errors of those first rows that are invalid, each with its line.")
     has_header: bool = Field(
         description="False if the first line looks like an id, as in a file without a header."
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpaas_local.mpaas.judgement.push import Pairs, Push, refuse
+from mpaas_local.mpaas.judgement.push import Pairs, Push, refuse, refuse_duplicate_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,9 +67,7 @@ def check_extended_params(push: Push) -> None:
     pairs = push.json_object(name, "3044")
     if len(pairs.items) > MAX_EXTENDED_PARAMS:
         refuse("3035", name, f"has {len(pairs.items)} entries; at most {MAX_EXTENDED_PARAMS} are allowed")
-    duplicate = pairs.duplicate_key()
-    if duplicate is not None:
-        refuse("3044", name, f"has the duplicate key {duplicate!r}")
+    refuse_duplicate_key(pairs, name, "3044")
     for key, _ in pairs.items:
         if key in RESERVED_EXTENDED_PARAMS:
             refuse("3028", name, f"has the reserved key {key!r}")

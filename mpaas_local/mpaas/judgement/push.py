@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
     from mpaas_local.mpaas.judgement.behaviour import Behaviour
 
-__all__ = ["MAX_INT", "MAX_LONG", "Pairs", "Push", "Refused", "read_json", "read_long", "refuse"]
+__all__ = [
+    "MAX_INT",
+    "MAX_LONG",
+    "Pairs",
+    "Push",
+    "Refused",
+    "read_json",
+    "read_long",
+    "refuse",
+    "refuse_duplicate_key",
+]
 
 MAX_INT = 2**31 - 1
 MAX_LONG = 2**63 - 1
@@ -89,13 +99,18 @@ class Push:
         if not self.has(name):
             return {}
         pairs = self.json_object(name, "3028")
-        duplicate = pairs.duplicate_key()
-        if duplicate is not None:
-            refuse("3028", name, f"has the duplicate key {duplicate!r}")
+        refuse_duplicate_key(pairs, name, "3028")
         for key, value in pairs.items:
             if not isinstance(value, str):
                 refuse("3028", f"{name}.{key}", "is not a string")
         return dict(pairs.items)
+
+
+def refuse_duplicate_key(pairs: Pairs, name: str, code: str) -> None:
+    """Refuse a parameter whose JSON object has a key twice."""
+    duplicate = pairs.duplicate_key()
+    if duplicate is not None:
+        refuse(code, name, f"has the duplicate key {duplicate!r}")
 
 
 def refuse(code: str, field: str, detail: str) -> NoReturn:

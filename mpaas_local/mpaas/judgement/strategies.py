@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from mpaas_local.mpaas.judgement.push import MAX_INT, MAX_LONG, Push, refuse
+from mpaas_local.mpaas.judgement.push import MAX_INT, MAX_LONG, Push, refuse, refuse_duplicate_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,9 +30,7 @@ def check_strategy(push: Push) -> None:
     content: dict[str, Any] = {}
     if push.has(name):
         pairs = push.json_object(name, "3028")
-        duplicate = pairs.duplicate_key()
-        if duplicate is not None:
-            refuse("3028", name, f"has the duplicate key {duplicate!r}")
+        refuse_duplicate_key(pairs, name, "3028")
         content = {field: value for field, value in pairs.items if value is not None}
         _check_strategy_fields(content)
     elif kind != "0":

@@ -371,12 +371,8 @@ class Campaign(StrictModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def read_document(text: str | bytes, *, date: str | None = None) -> Any:
-    """Read the document of a campaign, JSON or YAML.
-
-    Args:
-        text: The document, UTF-8.
-        date: Replaces `{date}` in id and audience; today in Shanghai, as ``20261111``, by default.
+def read_document(text: str | bytes) -> Any:
+    """Read the document of a campaign, JSON or YAML in UTF-8, dated today (see `with_date`).
 
     Raises:
         InvalidCampaign: it is neither JSON nor YAML.
@@ -388,7 +384,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
             raise InvalidCampaign([Fault("", "must be UTF-8")]) from None
     if text.lstrip()[:1] == "{":
         try:
-            return with_date(read_json(text), date)
+            return with_date(read_json(text))
         except PushError as error:
             raise InvalidCampaign([Fault("", str(error))]) from None
     import yaml  # only YAML needs it
@@ -396,7 +392,7 @@ def read_document(text: str | bytes, *, date: str | None = None) -> Any:
     from mpaas_push.yaml_text import read_yaml
 
     try:
-        return with_date(read_yaml(text), date)
+        return with_date(read_yaml(text))
     except yaml.YAMLError as error:
         raise InvalidCampaign([Fault("", f"is neither JSON nor YAML: {error}")]) from None
 

@@ -22,7 +22,7 @@ from mpaas_local.fc.destinations import (
 from mpaas_local.fc.errors import PAYLOAD_LIMIT, InvalidArgument, PayloadTooLarge, QueueClosed, TaskExists
 from mpaas_local.fc.function import Function
 from mpaas_local.fc.host import FunctionHost
-from mpaas_local.schedule import Schedule
+from mpaas_local.fc.schedule import Schedule
 from project.function import AsyncInvokeConfig
 from tests.clocks import FastClock, ManualClock
 from tests.mpaas_local.callables import ScriptedFunction

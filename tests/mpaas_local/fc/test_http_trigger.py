@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 WEB = HERE / "functions" / "web"
-DOMAIN = "demo-abcdefgh.cn-hangzhou.fcapp.run"
 PAIRS = sorted(path.stem for path in (HERE / "events").glob("*.http"))
 
 
@@ -74,7 +73,7 @@ def recorder(any_recorder: Recorder) -> Recorder:
 
 @pytest.fixture(scope="module", params=["h11", "httptools"])
 def gateway(any_recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Server]:
-    with Server(create_gateway(any_recorder, domain=DOMAIN), http=request.param) as server:
+    with Server(create_gateway(any_recorder), http=request.param) as server:
         yield server
 
 
@@ -188,13 +187,6 @@ def test_response_to_head_has_the_length_of_the_body_but_no_body(
     recorder.returns(statusCode=200, body="12345")
     response = get(client, gateway, method="HEAD")
     assert (response.data, response.headers["content-length"]) == (b"", "5")
-
-
-def test_attachment_is_forced_only_if_configured(recorder: Recorder, client: urllib3.PoolManager) -> None:
-    recorder.returns(statusCode=200, headers={"Content-Disposition": "inline"})
-    for attachment, expected in ((False, "inline"), (True, "attachment")):
-        with Server(create_gateway(recorder, attachment=attachment)) as server:
-            assert get(client, server).headers["content-disposition"] == expected
 
 
 def test_response_to_an_origin_has_the_default_cors_headers_unless_the_function_sets_them(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mpaas_push.campaign.errors import InvalidCampaign
-from mpaas_push.campaign.model import Campaign, Window, campaign_schema, read_document
+from mpaas_push.campaign.model import Campaign, Window, campaign_schema, read_document, with_date
 from mpaas_push.settings import Settings
 
 SETTINGS = Settings(app_id="ONEX1", workspace_id="default")
@@ -169,7 +170,8 @@ def test_document_is_json_or_yaml_and_its_id_may_contain_the_date() -> None:
 
     assert read_document(json.dumps(DOCUMENT)) == DOCUMENT
     assert read_document("\ufeff" + json.dumps(DOCUMENT).replace("\n", "")) == DOCUMENT
-    assert read_document(yaml, date="20261111")["campaign"] == "daily-20261111"
+    assert re.fullmatch(r"daily-\d{8}", read_document(yaml)["campaign"])
+    assert with_date({"campaign": "daily-{date}"}, "20261111") == {"campaign": "daily-20261111"}
     with pytest.raises(InvalidCampaign, match="neither JSON nor YAML"):
         read_document("a: [")
 
