@@ -30,7 +30,7 @@ $(STAMP): requirements/dev.txt requirements/layer.txt pyproject.toml
 run: install  ## start everything on loopback, send pushes, keep running
 	$(BIN)/python -m mpaas_local $(ARGS)
 
-demo: install  ## send the pushes of make run, then exit with 0 or 1
+demo: install  ## send the pushes of make run, then exit with 0 or 1; takes the picture of README.md
 	$(BIN)/python -m mpaas_local --demo --quiet --http-port 0 --sandbox-port 0 --events-port 0 --queues-port 0 --inbox-port 0 --oss-port 0 --store .local/demo --picture docs/pictures/inbox.png $(ARGS)
 
 pictures: install  ## take the pictures of docs/guide.md (needs Chromium)

@@ -81,7 +81,9 @@ class Assumptions:
         default=1000.0, metadata={"what": "bytes logged for an invocation, request metrics included"}
     )
     request_bytes: float = field(default=1600.0, metadata={"what": "bytes of a request to mPaaS, with TLS"})
-    answer_bytes: float = field(default=900.0, metadata={"what": "bytes of the response to an HTTP request"})
+    response_bytes: float = field(
+        default=900.0, metadata={"what": "bytes of the response to an HTTP request"}
+    )
 
     def seconds(self, pushes: float) -> float:
         """Return the duration of an invocation, on the line through the two measurements; at least 0."""
@@ -159,7 +161,7 @@ def costs(
     )
     mns_requests = assumed.mns_requests if source.queue else 2 if source.topic else 0  # published, pushed
     logged = requests * assumed.log_bytes + calls * assumed.log_bytes_call
-    sent = requests * assumed.request_bytes + (calls * assumed.answer_bytes if source.responds else 0)
+    sent = requests * assumed.request_bytes + (calls * assumed.response_bytes if source.responds else 0)
     return {
         "Function Compute": units / MILLION * prices.million_cu,
         "MNS": pushes * mns_requests / MILLION * prices.million_mns_requests,

@@ -339,10 +339,15 @@ def _identifier(text: Any) -> str:
     return text if isinstance(text, str) and re.fullmatch(r"[\w.:-]{1,128}", text, re.ASCII) else ""
 
 
+_LONGEST_MESSAGE = 300
+
+
 def _describe(payload: bytes) -> str:
     """Return type and message of a function's error, truncated; empty if it cannot be read."""
     try:
         error = json.loads(payload)
-        return f"{error.get('errorType', 'error')}: {str(error.get('errorMessage', ''))[:300]}"
+        message = str(error.get("errorMessage", ""))
+        cut = "…" if len(message) > _LONGEST_MESSAGE else ""
+        return f"{error.get('errorType', 'error')}: {message[:_LONGEST_MESSAGE]}{cut}"
     except (ValueError, AttributeError, RecursionError):
         return ""

@@ -104,6 +104,12 @@ def test_failed_function_raises_function_failed(deployed: Deployed, function: st
     assert json.loads(error.value.payload)["errorType"] == "ValueError"
 
 
+def test_long_error_of_a_function_is_visibly_cut() -> None:
+    payload = json.dumps({"errorType": "ValueError", "errorMessage": "x" * 301}).encode()
+
+    assert f"ValueError: {'x' * 300}… (request id-1)" in str(FunctionFailed("f", "id-1", "Error", payload))
+
+
 @pytest.mark.parametrize("function", GENERATIONS)
 def test_function_that_exits_raises_function_failed(deployed: Deployed, function: str) -> None:
     with pytest.raises(FunctionFailed, match="failed"):

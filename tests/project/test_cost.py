@@ -59,7 +59,7 @@ def test_each_service_has_its_price() -> None:
         log_bytes=400,
         log_bytes_call=1000,
         request_bytes=2000,
-        answer_bytes=500,
+        response_bytes=500,
     )
     function, million = FUNCTIONS["queue_push"], 1_000_000
 

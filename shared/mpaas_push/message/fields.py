@@ -43,6 +43,13 @@ def simplify_schema(schema: dict[str, Any]) -> None:
             del definition["default"]
 
 
+def _simplify_strategy(schema: dict[str, Any]) -> None:
+    simplify_schema(schema)
+    schema["description"] = (
+        "When a timed or loop push is sent. Fields that the strategyType does not use are accepted, not sent."
+    )
+
+
 class StrategyContent(StrictModel):
     """When a timed or loop push is sent: parameter ``strategyContent`` of the page
     (pushsimple.md: Strategy content).
@@ -51,7 +58,7 @@ class StrategyContent(StrictModel):
     `used_fields`. Which fields a type requires is a rule of the message.
     """
 
-    model_config = ConfigDict(json_schema_extra=simplify_schema)
+    model_config = ConfigDict(json_schema_extra=_simplify_strategy)
 
     fixed_time: _Long | None = Field(
         None,
