@@ -14,7 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mpaas_push.errors import PushError
-from mpaas_push.paths import format_path
+from mpaas_push.paths import format_path, text_of_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -372,7 +372,7 @@ def _check_children(value: Any, levels: int) -> None:
             if type(child) is not str or not child.isascii():
                 _check(child, levels - 1)
     except _NotPlain as error:
-        error.steps.append(str(step) if is_object else step)
+        error.steps.append(text_of_key(step) if is_object else step)
         raise
 
 

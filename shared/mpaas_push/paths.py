@@ -14,7 +14,7 @@ from mpaas_push.errors import mask_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["KNOWN_KEYS", "format_path", "is_plain_name"]
+__all__ = ["KNOWN_KEYS", "format_path", "is_plain_name", "text_of_key"]
 
 _MESSAGE = """
     taskName title content appId workspaceId tenantId deliveryType targetMsgkey targets expiredSeconds
@@ -51,7 +51,7 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
     segments = []
     parent = ""
     for step in path:
-        segment = str(step)
+        segment = text_of_key(step)
         if parent.lower() == "targetmsgkey" or not (declared or type(step) is int or step in KNOWN_KEYS):
             shown = mask_id(segment)
         elif len(segment) > _LONGEST_SEGMENT:
@@ -62,6 +62,14 @@ def format_path(path: Iterable[Any], *, declared: bool = False) -> str:
         segments.append(shown.encode(errors="replace").decode())
         parent = segment
     return ".".join(segments)
+
+
+def text_of_key(key: Any) -> str:
+    """Return a key as text: Python code may pass other keys, even integers that Python refuses to write."""
+    try:
+        return str(key)
+    except ValueError:
+        return "<number>"
 
 
 def is_plain_name(name: Any) -> bool:

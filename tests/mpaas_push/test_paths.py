@@ -25,6 +25,10 @@ def test_declared_names_are_printed_truncated_and_escaped() -> None:
     assert format_path(("a" * 100, 0, "\ud800"), declared=True) == f"{'a' * 64}….0.?"
 
 
+def test_key_that_python_cannot_write_is_shown_as_a_number() -> None:
+    assert format_path((10**5000,), declared=True) == "<number>"
+
+
 def test_every_key_of_a_message_is_known() -> None:
     maps = VENDORS | IMAGE_KEYS | RESERVED_EXTENDED_PARAMS | {f"{vendor}Url" for vendor in VENDORS}
     assert {*ALIASES.values(), *STRATEGY_ALIASES, OTHER_SPELLING, *maps} <= KNOWN_KEYS

@@ -63,6 +63,15 @@ def test_messages_must_be_the_only_key() -> None:
     assert "`title`, `appId`" in str(invalid)
 
 
+def test_key_that_python_cannot_write_is_a_fault() -> None:
+    long = 10**5000
+    alone = only_invalid(messages_of({"messages": [minimal()], long: 1}, SETTINGS))
+    inside = only_invalid(messages_of(minimal() | {"extendedParams": {long: "a"}}, SETTINGS))
+
+    assert str(alone) == "`messages` must be the only key: move `<number>` into it"
+    assert str(inside) == "extendedParams: a key must be text: `<n…(8)`"
+
+
 def test_faults_of_a_single_message_use_the_pages_names() -> None:
     assert fields(message_of(minimal() | {"silent": 7, "expiredSeconds": 0}, SETTINGS)) == [
         "expiredSeconds",
