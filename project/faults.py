@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from mpaas_push.errors import Fault
+from mpaas_push.model_faults import words_of
 from project.fields import Strict
 from project.triggers import TYPES
 
@@ -27,7 +27,7 @@ def faults_of(error: ValidationError, prefix: str, names: Sequence[str] = ()) ->
         prefix: Path of the validated value.
         names: Names of its triggers, shown instead of their indexes.
     """
-    for details in error.errors(include_url=False, include_context=False):
+    for details in error.errors(include_url=False):
         path = _path(details["loc"], names)
         yield Fault(".".join(filter(None, [prefix, path])), _text(details))
 
@@ -46,7 +46,7 @@ def _path(loc: Sequence[str | int], names: Sequence[str]) -> str:
 
 
 def _text(details: ErrorDetails) -> str:
-    kind, text = details["type"], details["msg"]
+    kind = details["type"]
     if kind == "extra_forbidden":
         near = get_close_matches(str(details["loc"][-1]), _known(Strict), 1)
         return f"is not allowed here{f'; did you mean {near[0]}?' if near else ''}"
@@ -56,8 +56,7 @@ def _text(details: ErrorDetails) -> str:
         return f"triggerType must be one of {', '.join(TYPES)}"
     if kind == "union_tag_not_found":
         return "triggerType is missing"
-    text = re.sub("^Value error, ", "", text)
-    return text[0].lower() + text[1:]
+    return words_of(details)
 
 
 def _known(model: type[BaseModel]) -> set[str]:

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_pascal
 
 from mpaas_push.errors import Fault
 from project.faults import faults_of
+from project.fields import like
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -136,14 +137,18 @@ _ANONYMOUS = {"StringEquals": {"fc:EnableHTTPTriggerAnonymous": ["true"]}}
 _NOT_ANONYMOUS = ("fc:CreateTrigger", "fc:UpdateTrigger")
 
 
+_Action = Annotated[str, like("[a-z]+:[A-Za-z*]+", "an action such as mns:SendMessage")]
+_Resource = Annotated[str, like(r"\*|acs:.+", "* or a resource such as acs:mns:*:*:/queues/*")]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_pascal)
 
 
 class _Statement(_Strict):
     effect: Literal["Allow", "Deny"]
-    action: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]+:[A-Za-z*]+$")]], Field(min_length=1)]
-    resource: Annotated[list[Annotated[str, Field(pattern=r"^(\*|acs:.+)$")]], Field(min_length=1)]
+    action: Annotated[list[_Action], Field(min_length=1)]
+    resource: Annotated[list[_Resource], Field(min_length=1)]
     condition: dict[str, dict[str, list[str]]] = {}
 
 

@@ -387,12 +387,24 @@ def _as_text(default: Any) -> str:
 
 
 def _misconfigured(error: ValidationError) -> Misconfigured:
+    from mpaas_push.model_faults import words_of  # only an invalid value needs it
+
     texts = []
-    faults = error.errors(include_url=False, include_input=False)
+    faults = error.errors(include_url=False)
     for fault in faults:
-        cause = fault.get("ctx", {}).get("error")
-        text = fault["msg"]
+        name, cause = str(fault["loc"][0]), fault.get("ctx", {}).get("error")
+        text = _ALLOWED.get(name) or words_of(fault)
         if fault["type"] == "value_error":
             text = str(cause) if isinstance(cause, _WrongValue) else "cannot be used"
-        texts.append(f"{fault['loc'][0]}: {text}")
+        texts.append(f"{name}: {text}")
     return Misconfigured("; ".join(texts), setting=str(faults[0]["loc"][0]))
+
+
+_A_QUEUE = "must be the name of a queue: 1 to 256 letters, digits and -, the first one a letter or digit"
+_ALLOWED = {
+    "MPAAS_REGION_ID": "must be a region such as cn-hangzhou",
+    "PUSH_RETRY_QUEUE": _A_QUEUE,
+    "PUSH_DEAD_LETTER_QUEUE": _A_QUEUE,
+    "PUSH_LOG_LEVEL": "must be DEBUG, INFO, WARNING or ERROR",
+}
+"""What variables with a pattern may hold."""

@@ -396,7 +396,10 @@ def test_faults_of_document_and_audience_are_reported_together(
     message = {**document()["message"], "title": "{nmae}"}
     body = {**document("both"), "message": message, "pase": 5}
     file, rows = campaign.file("both.json", body), users(3, "both")
-    faults = ["pase: unknown field; did you mean `pace`?", "message.title: the audience has no column `nmae`"]
+    faults = [
+        "pase: unknown field `pase`; did you mean `pace`?",
+        "message.title: the audience has no column `nmae`",
+    ]
     if is_uploaded:
         stack.put("audiences/both.csv", rows)
         options: list[object] = []

@@ -484,8 +484,8 @@ def test_timer_starts_the_campaign_of_the_day_once(stack: CampaignStack) -> None
     [
         ({"pace": 0}, {"pace": WRONG_PACE}),
         ({"pace": "fast"}, {"pace": WRONG_PACE}),
-        ({"pce": 5}, {"pace": "is required", "pce": "unknown field; did you mean `pace`?"}),
-        ({"pace": 5, "endsAt": "x"}, {"endsAt": "unknown field; known fields: `pace`"}),
+        ({"pce": 5}, {"pace": "is required", "pce": "unknown field `pce`; did you mean `pace`?"}),
+        ({"pace": 5, "endsAt": "x"}, {"endsAt": "unknown field `endsAt`; known fields: `pace`"}),
         ([5], {"": 'must be an object such as {"pace": 500}'}),
     ],
 )

@@ -94,13 +94,13 @@ EVENTS: dict[str, Any] = {
     [
         (
             "timer_push",
-            ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.message.faults", "yaml"),
+            ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.model_faults", "yaml"),
         ),
         (
             "queue_push",
-            ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.message.faults", "yaml"),
+            ("aws_lambda_powertools.metrics", "http", "jmespath", "mpaas_push.model_faults", "yaml"),
         ),
-        ("event_push", ("aws_lambda_powertools.metrics", "http", "mpaas_push.message.faults", "yaml")),
+        ("event_push", ("aws_lambda_powertools.metrics", "http", "mpaas_push.model_faults", "yaml")),
         (
             "http_push",
             (

@@ -38,9 +38,9 @@ def delivery(**options: Any) -> dict[str, Any]:
 
 
 TRIGGERS = [
-    (window(0), "runOptions.batchWindow.CountBasedWindow", "greater than or equal to 1"),
-    (window(10001), "runOptions.batchWindow.CountBasedWindow", "less than or equal to 10000"),
-    (window(1, 16), "runOptions.batchWindow.TimeBasedWindow", "less than or equal to 15"),
+    (window(0), "runOptions.batchWindow.CountBasedWindow", "must be at least 1"),
+    (window(10001), "runOptions.batchWindow.CountBasedWindow", "must be at most 10000"),
+    (window(1, 16), "runOptions.batchWindow.TimeBasedWindow", "must be at most 15"),
     (run(mode="stream"), "runOptions.mode", "'event-streaming' or 'event-driven'"),
     (stream("Kafka", runOptions={"mode": "event-driven"}), "", "must be event-streaming for Kafka"),
     (run(errorsTolerance="SOME"), "runOptions.errorsTolerance", "'ALL' or 'NONE'"),
@@ -56,18 +56,18 @@ TRIGGERS = [
         "must be a queue",
     ),
     (delivery(eventSchema="Raw"), "eventSinkConfig.deliveryOption.eventSchema", "'CloudEvents'"),
-    (delivery(concurrency=301), "eventSinkConfig.deliveryOption.concurrency", "less than or equal to 300"),
-    (stream(asyncInvocationType="true"), "asyncInvocationType", "valid boolean"),
+    (delivery(concurrency=301), "eventSinkConfig.deliveryOption.concurrency", "must be at most 300"),
+    (stream(asyncInvocationType="true"), "asyncInvocationType", "must be true or false, not text"),
     (stream(eventRuleFilterPattern="{"), "eventRuleFilterPattern", "not JSON"),
-    (trigger_document("timer", cronExpression=None), "cronExpression", "valid string"),
+    (trigger_document("timer", cronExpression=None), "cronExpression", "must be text, not null"),
     (trigger_document("timer", cronExpression="0 0 25 * * *"), "cronExpression", "hours: '25'"),
-    (trigger_document("timer", payload={"job": "sync"}), "payload", "valid string"),
+    (trigger_document("timer", payload={"job": "sync"}), "payload", "must be text, not an object"),
     (trigger_document("timer", payload="x" * (PAYLOAD_BYTES + 1)), "payload", "at most 131,072"),
-    (trigger_document("timer", enable="yes"), "enable", "valid boolean"),
+    (trigger_document("timer", enable="yes"), "enable", "must be true or false, not text"),
     (trigger_document("mns_topic", notifyContentFormat="SIMPLIFIED"), "notifyContentFormat", "'STREAM'"),
     (trigger_document("mns_topic", notifyStrategy="NEVER"), "notifyStrategy", "'BACKOFF_RETRY'"),
-    (trigger_document("mns_topic", filterTag="x" * 17), "filterTag", "at most 16 characters"),
-    (trigger_document("oss", events=[]), "events", "at least 1 item"),
+    (trigger_document("mns_topic", filterTag="x" * 17), "filterTag", "must have at most 16 characters"),
+    (trigger_document("oss", events=[]), "events", "must not be empty"),
     (trigger_document("oss", events=["ObjectCreated:PutObject"]), "events.0", "is not an event of OSS"),
 ]
 

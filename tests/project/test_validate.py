@@ -140,18 +140,18 @@ MISTAKES = [
         "    memroySize: 512",
         "template.function.memroySize: is not allowed here; did you mean memorySize?",
     ),
-    (S, "timeout: 60", "timeout: '60'", "template.function.timeout: input should be a valid integer"),
+    (S, "timeout: 60", "timeout: '60'", "template.function.timeout: must be a whole number, not text"),
     (
         S,
         "timeout: 60",
         "timeout: 100000",
-        "template.function.timeout: input should be less than or equal to 86400",
+        "template.function.timeout: must be at most 86400",
     ),
     (
         S,
         "runtime: python3.10",
         "runtime: python3.11",
-        "template.function.runtime: input should be 'python3.10' or 'python3.12'",
+        "template.function.runtime: must be 'python3.10' or 'python3.12'",
     ),
     (
         S,
@@ -178,7 +178,7 @@ MISTAKES = [
         S,
         "memorySize: 512",
         "memorySize: 500",
-        "template.function.memorySize: input should be a multiple of 64",
+        "template.function.memorySize: must be a multiple of 64",
     ),
     (
         S,
@@ -228,7 +228,7 @@ MISTAKES = [
         S,
         "reservedConcurrency: 20",
         "reservedConcurrency: 0",
-        "resources.queue_push.props.concurrencyConfig.reservedConcurrency: input should be greater",
+        "resources.queue_push.props.concurrencyConfig.reservedConcurrency: must be at least",
     ),
     (
         S,
@@ -246,7 +246,7 @@ MISTAKES = [
         S,
         "maxAsyncRetryAttempts: 3",
         "maxAsyncRetryAttempts: 9",
-        "template.function.asyncInvokeConfig.maxAsyncRetryAttempts: input should be less",
+        "template.function.asyncInvokeConfig.maxAsyncRetryAttempts: must be at most",
     ),
     # Settings
     (
@@ -259,13 +259,13 @@ MISTAKES = [
         S,
         "MPAAS_WORKSPACE_ID:",
         "PUSH_CONCURRENCY: many\n      MPAAS_WORKSPACE_ID:",
-        "template.function.environmentVariables.PUSH_CONCURRENCY: Input should be a valid integer",
+        "template.function.environmentVariables.PUSH_CONCURRENCY: must be a whole number",
     ),
     (
         S,
         "MPAAS_WORKSPACE_ID:",
         "PUSH_CONCURRENCY: 5\n      MPAAS_WORKSPACE_ID:",
-        "template.function.environmentVariables.PUSH_CONCURRENCY: input should be a valid string",
+        "template.function.environmentVariables.PUSH_CONCURRENCY: must be text, not a number: put it in quotes",
     ),
     (
         S,
@@ -302,7 +302,7 @@ MISTAKES = [
         S,
         "methods: [GET, POST, PATCH]",
         "methods: [GET, PSOT]",
-        "resources.http_push.props.triggers.http.triggerConfig.methods.1: input should be 'GET'",
+        "resources.http_push.props.triggers.http.triggerConfig.methods.1: must be 'GET'",
     ),
     (
         S,
@@ -387,7 +387,7 @@ MISTAKES = [
         S,
         "CountBasedWindow: 10000",
         "CountBasedWindow: 20000",
-        f"{STREAM}.runOptions.batchWindow.CountBasedWindow: input should be less",
+        f"{STREAM}.runOptions.batchWindow.CountBasedWindow: must be at most",
     ),
     (
         "s.sources.yaml",
@@ -399,7 +399,7 @@ MISTAKES = [
         S,
         "notifyContentFormat: JSON",
         "notifyContentFormat: XML",
-        "resources.queue_push.props.triggers.announcements.triggerConfig.notifyContentFormat: input should be 'STREAM' or 'JSON'",
+        "resources.queue_push.props.triggers.announcements.triggerConfig.notifyContentFormat: must be 'STREAM' or 'JSON'",
     ),
     (
         S,
@@ -554,7 +554,7 @@ MISTAKES = [
         "s.prod.yaml",
         "reservedConcurrency: 50",
         "reservedConcurrency: '50'",
-        "resources.queue_push.props.concurrencyConfig.reservedConcurrency: input should be a valid integer",
+        "resources.queue_push.props.concurrencyConfig.reservedConcurrency: must be a whole number, not text",
     ),
     ("s.prod.yaml", "  queue_push:", "  queue_psuh:", "resources.queue_psuh.component: is missing"),
     (
@@ -756,7 +756,13 @@ MISTAKES = [
         FUNCTION,
         '"Effect": "Allow"',
         '"Effect": "allow"',
-        "Statement.0.Effect: input should be 'Allow' or 'Deny'",
+        "Statement.0.Effect: must be 'Allow' or 'Deny'",
+    ),
+    (
+        FUNCTION,
+        '"mpaas:PushSimple"',
+        '"PushSimple"',
+        "Statement.0.Action.0: is 'PushSimple'; must be an action such as mns:SendMessage",
     ),
     (DEPLOYER, '"fc:CreateFunction",', '"fc:*",', "Statement.0.Action.0: fc:* is too wide"),
     (DEPLOYER, '-push-${Stage}"', '*"', "Statement.0.Resource.0: " + HERE + "functions/mpaas-** is too wide"),
@@ -1091,6 +1097,7 @@ def test_no_mistake_causes_a_traceback(project: Path, validate: Validate, data: 
 
     assert code in {0, 1}
     assert (code == 1) == any(line.startswith("FAULT ") for line in lines)
+    assert [line for line in lines if "nput should" in line] == []  # pydantic's words
 
 
 # --- .env and the environment

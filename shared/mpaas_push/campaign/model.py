@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from mpaas_push.campaign.errors import InvalidCampaign
-from mpaas_push.campaign.faults import faults_of
 from mpaas_push.campaign.rendering import columns_of, render
 from mpaas_push.errors import Fault, InvalidMessage, PushError
 from mpaas_push.json_text import read_json
@@ -25,6 +24,7 @@ from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.model import normalise_numbers
 from mpaas_push.message.vocabulary import page_name
+from mpaas_push.model_faults import faults_of
 from mpaas_push.paths import format_path, is_plain_name
 from mpaas_push.strict_model import StrictModel
 from mpaas_push.targets import without_targets
@@ -295,7 +295,7 @@ class Campaign(StrictModel):
         fields: dict[str, Any] = {
             "audience": audience,
             "message": message if isinstance(message, dict) else {},
-            "texts": None if texts is None or _texts_faults(texts) else texts,
+            "texts": None if not isinstance(texts, dict) or _texts_faults(texts) else texts,
         }
         return cls.model_construct(**fields)  # type: ignore[return-value]  # pydantic's plugin says Campaign
 
@@ -459,7 +459,7 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         for name in ("targets", "targetMsgkey")
         if name in message
     ]
-    if texts is not None:
+    if isinstance(texts, dict):
         faults += _texts_faults(texts)
     readable = {
         name: without_targets(text)
@@ -523,9 +523,7 @@ def _sample_of(template: dict[str, Any], settings: "Settings") -> PushMessage:
     )
 
 
-def _texts_faults(texts: Any) -> list[Fault]:
-    if not isinstance(texts, dict):
-        return [Fault("texts", "must be an object")]
+def _texts_faults(texts: dict[str, Any]) -> list[Fault]:
     faults = [
         Fault(f"texts.{name}", f"is required: {meaning}")
         for name, meaning in (("by", "the column that selects the variant"), ("default", "a variant"))

@@ -66,7 +66,11 @@ _PLACEHOLDER = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 def _as_tuple(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    from mpaas_push.model_faults import json_kind  # only an invalid file needs it
+
+    raise ValueError(f"must be a list of texts or one text, not {json_kind(value)}")
 
 
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)]
@@ -206,15 +210,18 @@ def _parse_rules(path: Path, content: bytes, settings: Settings) -> tuple[Rule, 
     from mpaas_push.yaml_text import read_yaml
 
     class File(StrictModel):
-        rules: Annotated[tuple[Rule, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+        rules: Annotated[list[Rule], Field(min_length=1)]
 
     try:
         document = read_yaml(content.decode(), refuse_flag_words=True)
-        rules = File.model_validate(document).rules
+        rules = tuple(File.model_validate(document).rules)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise _unreadable(path, error) from None
     except ValidationError as error:
-        raise BadRules(path.name, [_fault(details) for details in error.errors(include_url=False)]) from None
+        from mpaas_push.model_faults import faults_of
+
+        faults = faults_of(error, {"": File, "rules.*": Rule, "rules.*.match": EventMatch}, _ALLOWED)
+        raise BadRules(path.name, faults) from None
     faults = [
         fault.below(f"rules.{index}")
         for index, rule in enumerate(rules)
@@ -223,6 +230,14 @@ def _parse_rules(path: Path, content: bytes, settings: Settings) -> tuple[Rule, 
     if faults:
         raise BadRules(path.name, faults)
     return rules
+
+
+_ALLOWED = {
+    "": "must be an object with `rules`, a list of rules",
+    "rules.*.name": "must be 1 to 64 lower-case letters, digits and -, the first one a letter or digit",
+    "rules.*.match": "must be an object with at least one of source, type, subject and where",
+}
+"""What a field may hold, by path; `*` is an index."""
 
 
 def _unreadable(path: Path, error: Exception) -> BadRules:
@@ -349,7 +364,3 @@ def _texts(template: Any) -> Iterator[str]:
     elif isinstance(template, (dict, list)):
         for part in (*template, *template.values()) if isinstance(template, dict) else template:
             yield from _texts(part)
-
-
-def _fault(error: Any) -> Fault:
-    return Fault(format_path(error["loc"], declared=True), error["msg"].removeprefix("Value error, "))

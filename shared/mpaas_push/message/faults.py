@@ -6,8 +6,7 @@ fails with the same words as one that was parsed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
@@ -17,9 +16,13 @@ from mpaas_push.errors import Fault
 from mpaas_push.message.fields import ALIASES, REQUIRED, STRATEGY_ALIASES
 from mpaas_push.message.json_fields import MAX_FAULTS
 from mpaas_push.message.vocabulary import MAX_INT, MAX_LONG, MEANINGS, OTHER_SPELLING
+from mpaas_push.model_faults import json_kind, words_of
 from mpaas_push.paths import format_path
 
-__all__ = ["faults_of", "first_faults", "in_field_order", "json_kind", "rejection"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["faults_of", "first_faults", "in_field_order", "rejection"]
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
@@ -57,18 +60,6 @@ def in_field_order(faults: Iterable[Fault]) -> list[Fault]:
     return sorted(faults, key=_position)
 
 
-def json_kind(value: Any) -> str:
-    """Return JSON's name for a value's type, with its article."""
-    if value is None:
-        return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number with a fraction", str: "text"}
-    if type(value) in kinds:
-        return kinds[type(value)]
-    if isinstance(value, Mapping):
-        return "an object"
-    return "a list" if isinstance(value, (list, tuple)) else type(value).__name__
-
-
 def _position(fault: Fault) -> tuple[int, int]:
     first, _, rest = fault.field.partition(".")
     within = 0
@@ -90,7 +81,7 @@ def _fault(line: dict[str, Any]) -> Fault:
         path = (path[0], to_camel(path[1]), *path[2:])
     value = line["input"]
     reword = _WORDS.get(line["type"])
-    words = reword(line.get("ctx", {}), path, value) if reword else str(line["msg"])
+    words = reword(path, value) if reword else words_of(line)
     return Fault(format_path(path), words, _public_value(path, value))
 
 
@@ -136,25 +127,25 @@ def _nearest(name: str, known: Iterable[str]) -> tuple[str | None, bool]:
     return by_folded[near[0]], similarity >= _MISSPELT and not any(map(str.isdigit, name))
 
 
-def _not_an_object(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+def _not_an_object(path: tuple[Any, ...], value: Any) -> str:
     text = ", or the JSON text of one" if len(path) == 1 else ""
     return f"must be an object{text}, not {json_kind(value)}"
 
 
-def _not_a_whole_number(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+def _not_a_whole_number(path: tuple[Any, ...], value: Any) -> str:
     if path[0] in MEANINGS:
         return f"must be one of {MEANINGS[path[0]]}, as a number without quotes"
     return f"must be a whole number without quotes, not {json_kind(value)}"
 
 
-def _not_a_text(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+def _not_a_text(path: tuple[Any, ...], value: Any) -> str:
     # Quote the value only where it is a short enumerated number; elsewhere it may be a target id.
     quoted = path[0] in ("thirdChannelCategory", "notifyLevel") and _is_short_number(value)
     remedy = f': write "{value}"' if quoted else ""
     return f"must be text{remedy}, not {json_kind(value)}"
 
 
-def _not_enumerated(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str:
+def _not_enumerated(path: tuple[Any, ...], value: Any) -> str:
     meanings = MEANINGS[path[0]]
     if type(value) is int and '"' in meanings:
         remedy = f', as text: write "{value}"' if _is_short_number(value) else ", as text"
@@ -162,7 +153,7 @@ def _not_enumerated(_: dict[str, Any], path: tuple[Any, ...], value: Any) -> str
     return f"must be one of {meanings}"
 
 
-def _empty(_: dict[str, Any], path: tuple[Any, ...], __: Any) -> str:
+def _empty(path: tuple[Any, ...], _: Any) -> str:
     return "must not be empty" if path[0] in REQUIRED or len(path) > 1 else "must not be empty; leave it out"
 
 
@@ -170,23 +161,18 @@ def _is_short_number(value: Any) -> bool:
     return type(value) is int and abs(value) <= MAX_INT
 
 
-# By pydantic's error type. Types that are not listed, such as those of `json_fields`, keep their own text.
-_WORDS: dict[str, Callable[[dict[str, Any], tuple[Any, ...], Any], str]] = {
-    "missing": lambda _, __, ___: "is required",
+# By the type of pydantic's error, where a message says more than `words_of`.
+_WORDS: dict[str, Callable[[tuple[Any, ...], Any], str]] = {
     "literal_error": _not_enumerated,
     "int_parsing_size": _not_enumerated,  # of enumerations only; other numbers are compared with their limits
     "int_type": _not_a_whole_number,
     "int_from_float": _not_a_whole_number,
     "string_type": _not_a_text,
-    "string_unicode": lambda _, __, ___: "contains an unpaired surrogate, which is not a character",
     "string_too_short": _empty,
-    "string_pattern_mismatch": lambda _, __, ___: "must be a time of day as HH:mm:ss, such as 09:45:11",
-    "greater_than_equal": lambda ctx, _, __: f"must be at least {ctx['ge']}",
-    "less_than_equal": lambda ctx, _, __: f"must be at most {ctx['le']}",
+    "string_pattern_mismatch": lambda _, __: "must be a time of day as HH:mm:ss, such as 09:45:11",
     "dict_type": _not_an_object,
     "model_type": _not_an_object,
     "model_attributes_type": _not_an_object,
-    "tuple_type": lambda _, __, value: f"must be a list, not {json_kind(value)}",
 }
 _ORDER = {alias: position for position, alias in enumerate(ALIASES.values())}
 _STRATEGY_ORDER = {alias: position for position, alias in enumerate(STRATEGY_ALIASES)}

@@ -116,7 +116,7 @@ class PushMessage(MessageFields):
                 than 100, the first ones.
         """
         if not isinstance(data, Mapping):
-            from mpaas_push.message.faults import json_kind  # only an invalid message needs it
+            from mpaas_push.model_faults import json_kind  # only an invalid message needs it
 
             raise InvalidMessage([Fault("", f"a message must be a JSON object, not {json_kind(data)}")])
         unset: list[Fault] = []

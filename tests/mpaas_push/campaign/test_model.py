@@ -66,7 +66,7 @@ def test_all_faults_are_reported_together() -> None:
         "audience.key: .gz cannot be cut into pieces that are read concurrently: upload it uncompressed",
         "window.from: must be a time of day as HH:mm, such as 08:00",
         "endsAt: must be a moment such as 2026-11-11T23:00:00+08:00",
-        "pce: unknown field; did you mean `pace`?",
+        "pce: unknown field `pce`; did you mean `pace`?",
     ]
 
 
@@ -75,10 +75,11 @@ def test_all_faults_are_reported_together() -> None:
     [
         ({"message": {**DOCUMENT["message"], "targets": ["u"]}}, "message.targets: must be left out"),
         ({"texts": {"by": "lang", "default": "zh"}}, "texts: must hold a variant"),
+        ({"texts": []}, "texts: must be an object, not a list"),
         ({"texts": {"by": "lang", "en": {}}}, "texts.default: is required"),
         ({"texts": {"by": "lang", "default": "em", "en": {}}}, "texts.default: must be one of the variants"),
         ({"campaign": 20261111}, "campaign: must be text, not a number: put it in quotes"),
-        ({"extra": 1}, "extra: unknown field; known fields: `campaign`"),
+        ({"extra": 1}, "extra: unknown field `extra`; known fields: `campaign`"),
         (
             {"texts": {"by": "lang", "default": "en", "en": {}, "zh": {"colour": "red"}}},
             "texts.zh.colour: unknown field `colour`",
@@ -131,11 +132,11 @@ def test_unknown_field_is_reported_together_with_other_faults() -> None:
     }
 
     assert [fault.partition(";")[0] for fault in faults(DOCUMENT | wrong)] == [
-        "message: must be an object",
-        "audience.tarket: unknown field",
+        "message: must be an object, not text",
+        "audience.tarket: unknown field `tarket`",
         "audience.target: is required: the column with the target id",
         "texts.en.titel: unknown field `titel`",
-        "window.zome: unknown field",
+        "window.zome: unknown field `zome`",
         "window.to: must differ from `from`",
     ]
 

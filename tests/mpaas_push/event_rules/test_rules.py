@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -379,11 +379,22 @@ def test_documented_rule_works_as_described(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"name": "Not good"}, "rules.0.name"),
+        ({"name": "Not good"}, "rules.0.name: must be 1 to 64 lower-case letters, digits and -, the first"),
+        ({"name": 7}, "rules.0.name: must be text, not a number: put it in quotes"),
+        ({"match": "shop.orders"}, "rules.0.match: must be an object with at least one of source, type, sub"),
         ({"match": {}}, "rules.0.match: must name at least one of source, type, subject and where"),
-        ({"match": {"sources": "s"}}, "rules.0.match.sources: Extra inputs are not permitted"),
+        (
+            {"match": {"sorce": "s"}},
+            "rules.0.match.sorce: unknown field `sorce`; did you mean `source`?",
+        ),
         ({"match": {"source": []}}, "rules.0.match: must name"),
-        ({"match": {"source": 1}}, "rules.0.match.source"),
+        (
+            {"match": {"source": 1}},
+            "rules.0.match.source: must be a list of texts or one text, not a number",
+        ),
+        ({"match": {"where": {}}}, "rules.0.match.where: must be a list of texts or one text, not an object"),
+        ({"match": {"type": ["a", 1]}}, "rules.0.match.type.1: must be text, not a number"),
+        ({"match": {"type": ""}}, "rules.0.match.type.0: must not be empty"),
         ({"match": {"where": "data."}}, "rules.0.match.where.0: not a JMESPath expression: `data.`"),
         ({"match": {"where": ["a", "b ="]}}, "rules.0.match.where.1: not a JMESPath expression"),
         ({"match": {"where": "sum(nope(data))"}}, "`sum(nope(data))`: there is no function nope"),
@@ -395,8 +406,8 @@ def test_documented_rule_works_as_described(tmp_path: Path) -> None:
             {"message": MESSAGE | {"title": '${data.x || "you"}'}},
             "\"you\" is the name of a field: write 'you'",
         ),
-        ({"when": 1}, "rules.0.when"),
-        ({"message": "text"}, "rules.0.message"),
+        ({"when": 1}, "rules.0.when: unknown field `when`; known fields: `name`, `match`, `message`"),
+        ({"message": "text"}, "rules.0.message: must be an object, not text"),
         ({"message": MESSAGE | {"titel": "x"}}, "unknown field `titel`; did you mean `title`?"),
         ({"message": MESSAGE | {"titel": "${data.x}"}}, "unknown field `titel`; did you mean `title`?"),
         ({"message": MESSAGE | {"title": "${data.}"}}, "rules.0.message.title: not a JMESPath expression"),
@@ -432,9 +443,10 @@ def test_all_faults_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "rules.yaml"),
-        ("rules: []", "rules"),
-        ("rules: {}", "rules"),
+        ("", "rules.yaml: must be an object with `rules`, a list of rules"),
+        ("rules: []", "rules.yaml: rules: must not be empty"),
+        ("rules: {}", "rules.yaml: rules: must be a list, not an object"),
+        ("rules: [{match: {type: t}, message: {}}]", "rules.yaml: rules.0.name: is required"),
         ("rules: [", "cannot be read"),
         ("a: !!python/object:os.system {}", "cannot be read"),
         ("rules: []\nrules: []", "duplicate key 'rules' (line 2, column 1)"),
@@ -502,8 +514,12 @@ def test_no_file_of_rules_raises_anything_but_bad_rules(
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "rules.yaml"
     file.write_text(text, "utf-8", "replace")
-    with suppress(BadRules):
+    reason = ""
+    try:
         read_rules(file, SETTINGS)
+    except BadRules as error:
+        reason = str(error)
+    assert re.search("[Ii]nputs? |[Vv]alue error|should (have|match)", reason) is None  # pydantic's words
 
 
 @pytest.mark.parametrize("part", ["${a}", "$${", "{", "&a [*a] ", "data.a || ", "!", "[[@,@],@] | "])
