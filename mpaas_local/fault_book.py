@@ -156,7 +156,7 @@ class FaultBook(Generic[OrderT]):
 
 def order_errors(error: ValidationError) -> list[dict[str, Any]]:
     """Return field, message and value of each error of an order."""
-    return [_order_error(item) for item in error.errors(include_url=False, include_context=False)]
+    return [_order_error(item) for item in error.errors(include_url=False)]
 
 
 def describe_errors(errors: Iterable[Mapping[str, Any]]) -> str:
@@ -166,10 +166,33 @@ def describe_errors(errors: Iterable[Mapping[str, Any]]) -> str:
 
 def _order_error(error: ErrorDetails) -> dict[str, Any]:
     path = [str(part) for part in error["loc"][1:]]  # it starts with the kind
-    entry: dict[str, Any] = {
-        "field": ".".join(path) or None,
-        "message": error["msg"].removeprefix("Value error, "),
-    }
+    message = error["msg"].removeprefix("Value error, ")
+    if template := _WORDS.get(error["type"]):
+        message = template.format(**error.get("ctx", {}))
+    entry: dict[str, Any] = {"field": ".".join(path) or None, "message": message}
     if isinstance(error["input"], (str, int, float, bool)):
         entry["value"] = error["input"]
     return entry
+
+
+_WORDS = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "extra_forbidden": "is not a field of this fault: remove it",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "json_invalid": "is not JSON: {error}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "missing": "is required",
+    "model_attributes_type": "must be an object",
+    "model_type": "must be an object",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_type": "must be text",
+    "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
+    "union_tag_not_found": "{discriminator} is required",
+}
+"""Texts by the type of pydantic's error; errors of validators have their own."""

@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from mpaas_local.fault_book import order_errors
 from mpaas_local.inbox.bodies import (
     LARGEST_SEQ,
     Again,
@@ -184,10 +185,11 @@ def fault_routes(faults: PushFaults, changes: Changes) -> APIRouter:
         try:
             ordered = faults.order(FAULT_ORDER.validate_json(json.dumps(order)))
         except ValidationError as error:
-            errors = error.errors(include_url=False, include_context=False, include_input=False)
-            raise RequestValidationError(
-                [{**error, "loc": ("body", *error["loc"][1:])} for error in errors]
-            ) from None
+            errors = [
+                {"type": "fault", "loc": ("body", *filter(None, [wrong["field"]])), "msg": wrong["message"]}
+                for wrong in order_errors(error)
+            ]
+            raise RequestValidationError(errors) from None
         changes.announce("faults")
         return Json(ordered, 201)
 

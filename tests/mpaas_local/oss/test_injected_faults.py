@@ -113,7 +113,7 @@ def test_faults_are_ordered_by_http(server: OssServer) -> None:
     assert send(server, "GET", "faults") == (200, {"faults": [order]})
     assert send(server, "DELETE", "faults") == (200, {"deleted": 1})
     status, problem = send(server, "POST", "faults", kind="delay")
-    assert (status, problem["detail"]) == (422, "milliseconds: Field required")
+    assert (status, problem["detail"]) == (422, "milliseconds: is required")
     assert send(server, "POST", "faults", kind="flood")[0] == 422
     assert server.faults() == []
 
