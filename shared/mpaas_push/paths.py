@@ -32,8 +32,12 @@ _PAYLOADS = """
     id source type specversion datacontenttype dataschema subject data
     triggerTime triggerName events Records
 """
-KNOWN_KEYS = frozenset(_MESSAGE.split()) | frozenset(_PAYLOADS.split())
-"""Keys that a path prints unmasked: of messages, their maps, and the payloads around them."""
+_CAMPAIGNS = """
+    campaign audience texts pace window endsAt report
+    bucket key target format delimiter by from to zone
+"""
+KNOWN_KEYS = frozenset(f"{_MESSAGE} {_PAYLOADS} {_CAMPAIGNS}".split())
+"""Keys that a path prints unmasked: of messages, their maps, the payloads around them, and campaigns."""
 
 _LONGEST_SEGMENT = 64
 _PLAIN_NAME = r"[^\W\d]{1,24}"

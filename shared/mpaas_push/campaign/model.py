@@ -7,7 +7,8 @@ document.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import accumulate
@@ -19,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from mpaas_push.campaign.errors import InvalidCampaign
 from mpaas_push.campaign.rendering import columns_of, render
 from mpaas_push.errors import Fault, InvalidMessage, PushError
-from mpaas_push.json_text import read_json
+from mpaas_push.json_text import UnreadableJson, check_json, read_json
 from mpaas_push.message import PushMessage
 from mpaas_push.message.constraints.clock import CHINA
 from mpaas_push.message.model import normalise_numbers
@@ -200,6 +201,7 @@ class PaceChange(StrictModel):
         """
         if not isinstance(data, Mapping):
             raise InvalidCampaign([Fault("", 'must be an object such as {"pace": 500}')])
+        _check_plain(data)
         try:
             return cls.model_validate(dict(data), by_alias=True, by_name=False)
         except ValidationError as error:
@@ -239,10 +241,12 @@ class Campaign(StrictModel):
             settings: Defaults of the message (app, workspace, tenant) and levels of its open rules.
 
         Raises:
-            InvalidCampaign: with every fault at once, in the order of the fields.
+            InvalidCampaign: with every fault at once, in the order of the fields. Data that is not JSON, such
+                as a number as a key, is the only fault.
         """
         if not isinstance(data, Mapping):
             raise InvalidCampaign([Fault("", "a campaign must be a JSON object or a YAML map")])
+        _check_plain(data)
         faults: list[Fault] = []
         campaign = None
         # pydantic skips the rules of an object, such as that a CSV needs a target, if a field is unknown.
@@ -288,8 +292,9 @@ class Campaign(StrictModel):
         if not isinstance(data, Mapping):
             return None
         try:
+            _check_plain(data)
             audience = Audience.model_validate(data.get("audience"), by_alias=True, by_name=False)
-        except ValidationError:
+        except (InvalidCampaign, ValidationError):
             return None
         message, texts = data.get("message"), data.get("texts")
         fields: dict[str, Any] = {
@@ -425,6 +430,18 @@ def campaign_schema() -> dict[str, Any]:
     return schema
 
 
+def _check_plain(data: Mapping[str, Any]) -> None:
+    """Refuse data that cannot be written as JSON, which only code can pass, or that is nested too deeply.
+
+    Raises:
+        InvalidCampaign: with the path of the first such value.
+    """
+    try:
+        check_json(data)
+    except UnreadableJson as error:
+        raise InvalidCampaign([Fault("".join(error.paths), error.reason)]) from None
+
+
 _PARTS: dict[str, type[StrictModel]] = {"audience": Audience, "window": Window}
 """Parts of a campaign that are separate models, by field."""
 
@@ -466,42 +483,40 @@ def _message_faults(message: dict[str, Any], texts: Any, settings: "Settings") -
         for name, text in (_variants_in(texts) if isinstance(texts, dict) else {}).items()
         if isinstance(text, dict)
     }
-    seen: set[str] = set()
+    reported: Counter[tuple[str, str, str]] = Counter()
     for name, variant in _merged(without_targets(message), readable).items():
         try:
             _sample_of(variant, settings)
         except InvalidMessage as error:
-            own, plain_names = _shown_names(readable.get(name, {})), _plain_names(variant)
-            for masked in error.faults:
-                fault = _with_name(masked, plain_names)
-                fields = accumulate(fault.field.split("."), "{}.{}".format)
-                fault = fault.below("message" if own.isdisjoint(fields) else f"texts.{name}")
-                if f"{fault.field}{fault.message}" not in seen:
-                    seen.add(f"{fault.field}{fault.message}")
-                    faults.append(fault)
+            own, found = set(map(page_name, readable.get(name, {}))), Counter[tuple[str, str, str]]()
+            for path, fault in _with_paths(error.faults, variant):
+                fields = accumulate(path.split("."), "{}.{}".format)
+                place = "message" if own.isdisjoint(fields) else f"texts.{name}"
+                key = place, path, fault.message
+                found[key] += 1
+                if found[key] > reported[key]:  # every variant has the faults of the message
+                    faults.append(fault.below(place))
+            reported |= found
     return faults
 
 
-def _shown_names(variant: Mapping[str, Any]) -> set[str]:
-    """Return every name that a fault may give a parameter of a variant."""
-    return {shown for name in variant for shown in (name, page_name(name), format_path((name,)))}
+def _with_paths(faults: Sequence[Fault], message: Mapping[str, Any]) -> Iterator[tuple[str, Fault]]:
+    """Yield the path of each fault, with its unmasked parameter, and the fault.
 
-
-def _plain_names(message: Mapping[str, Any]) -> dict[str, str]:
-    """Return parameters whose names are masked but cannot be target ids, by the masked name."""
-    names: dict[str, str] = {}
-    for name in filter(is_plain_name, message):
-        if (masked := format_path((name,))) != name:
-            names.setdefault(masked, name)
-    return names
-
-
-def _with_name(fault: Fault, plain_names: Mapping[str, str]) -> Fault:
-    """Return a fault with the unmasked name of an unknown field, unless it may be a target id."""
-    name = plain_names.get(fault.field)
-    if name is None:
-        return fault
-    return Fault(name, fault.message.replace(f"`{fault.field}`", f"`{name}`"), fault.value)
+    The fault itself shows the name of an unknown parameter unless it may be a target id.
+    """
+    shown = {fault.field for fault in faults}
+    masked: dict[str, list[str]] = {}
+    for name in message:
+        if name not in shown:
+            masked.setdefault(format_path((name,)), []).append(name)
+    for fault in faults:
+        if not (names := masked.get(fault.field)):
+            yield fault.field, fault
+            continue
+        name = names.pop(0)  # faults of unknown parameters are in the order of the message
+        text = fault.message.replace(f"`{fault.field}`", f"`{name}`")
+        yield name, Fault(name, text, fault.value) if is_plain_name(name) else fault
 
 
 def _content_of(template: dict[str, Any], settings: "Settings") -> list[Any]:

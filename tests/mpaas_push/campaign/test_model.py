@@ -11,7 +11,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mpaas_push.campaign.errors import InvalidCampaign
-from mpaas_push.campaign.model import Campaign, Window, campaign_schema, read_document, with_date
+from mpaas_push.campaign.model import (
+    Campaign,
+    PaceChange,
+    Window,
+    campaign_schema,
+    read_document,
+    with_date,
+)
 from mpaas_push.settings import Settings
 
 SETTINGS = Settings(app_id="ONEX1", workspace_id="default")
@@ -154,6 +161,55 @@ def test_faults_of_message_and_texts_are_reported_together() -> None:
         "texts.en.targets",
         "texts.zh.titel",
     }
+
+
+def test_unknown_names_that_look_alike_when_masked_are_all_reported() -> None:
+    message = {**DOCUMENT["message"], "user-4711": 1, "user-4712": 2, "colour_a": 3, "colour_b": 4}
+    texts = {"by": "lang", "default": "en", "en": {"user-4713": 5}, "zh": {"user-4713": 6, "user-4714": 7}}
+
+    assert [fault.partition(":")[0] for fault in faults(DOCUMENT | {"message": message, "texts": texts})] == [
+        "message.us…(9)",
+        "message.us…(9)",
+        "message.colour_a",
+        "message.colour_b",
+        "texts.en.us…(9)",
+        "texts.zh.us…(9)",
+        "texts.zh.us…(9)",
+    ]
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"texts": {"by": "l", "default": "en", "en": {}, "\ud800": {}}}, "texts.…(1): a key must be text"),
+        ({"texts": {5: {}}}, "texts.…(1): a key must be text"),
+        (
+            {"texts": {"by": "l", "default": "en", "en": {10**5000: 1}}},
+            "texts.…(2).<n…(8): a key must be text",
+        ),
+        ({10**5000: 1}, "<n…(8): a key must be text"),
+        ({"audience": {"key": "\ud800"}}, "audience.key: an unpaired surrogate is not a character"),
+        ({"pace": nested(5000)}, "pace.0"),
+        ({"message": {"title": nested(5000)}}, "message.title.0"),
+    ],
+)
+def test_document_that_is_not_json_is_refused_with_the_path(changes: dict[Any, Any], fault: str) -> None:
+    (text,) = faults(DOCUMENT | changes)
+
+    assert text.startswith(fault)
+    assert Campaign.outline(DOCUMENT | changes) is None
+
+
+def test_pace_that_is_not_json_is_refused() -> None:
+    with pytest.raises(InvalidCampaign, match="more than 64 levels"):
+        PaceChange.parse({"pace": nested(5000)})
 
 
 def test_schema_accepts_what_the_model_accepts() -> None:
