@@ -46,7 +46,7 @@ template: install  ## write template.yml, generated from s.yaml
 	$(BIN)/python -m project template
 
 new-function: install  ## create a function with a test and an event: make new-function NAME=order_events TRIGGER=kafka
-	@$(BIN)/python -m project new-function '$(NAME)' '$(TRIGGER)'
+	@$(BIN)/python -m project new-function $(if $(NAME),'$(NAME)') $(if $(TRIGGER),'$(TRIGGER)')
 
 install test: export PYTHONDONTWRITEBYTECODE =  # otherwise each process that a test starts compiles everything again
 test: install  ## run the tests; EXAMPLES=1000 tries more random input

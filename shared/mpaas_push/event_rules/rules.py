@@ -152,7 +152,7 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error.strerror or str(error)) from None
     return _read_compiled(path, content) or _parse_rules(path, content, settings)
 
 
@@ -171,7 +171,7 @@ def compile_rules(path: Path, settings: Settings) -> None:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error.strerror or str(error)) from None
     rules = [rule.model_dump() for rule in _parse_rules(path, content, settings)]
     compiled = _compiled_path(path)
     compiled.parent.mkdir(exist_ok=True)
@@ -212,24 +212,33 @@ def _parse_rules(path: Path, content: bytes, settings: Settings) -> tuple[Rule, 
     class File(StrictModel):
         rules: Annotated[list[Rule], Field(min_length=1)]
 
+    rules: list[Rule] = []
+    faults: list[Fault] = []
     try:
         document = read_yaml(content.decode(), refuse_flag_words=True)
-        rules = tuple(File.model_validate(document).rules)
+        rules = File.model_validate(document).rules
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, str(error)) from None
     except ValidationError as error:
         from mpaas_push.model_faults import faults_of
 
         faults = faults_of(error, {"": File, "rules.*": Rule, "rules.*.match": EventMatch}, _ALLOWED)
-        raise BadRules(path.name, faults) from None
-    faults = [
-        fault.below(f"rules.{index}")
-        for index, rule in enumerate(rules)
-        for fault in (*_rule_faults(rule, rules[:index]), *_template_faults(rule, settings))
-    ]
+    for index, rule in enumerate(rules):
+        faults += [fault.below(f"rules.{index}") for fault in _rule_faults(rule, rules[:index])]
+    for index, message in _messages(document):
+        faults += [fault.below(f"rules.{index}.message") for fault in _template_faults(message, settings)]
     if faults:
         raise BadRules(path.name, faults)
-    return rules
+    return tuple(rules)
+
+
+def _messages(document: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the messages of a document with the indexes of their rules, even if the rules are invalid."""
+    rules = document.get("rules") if isinstance(document, dict) else None
+    for index, rule in enumerate(rules if isinstance(rules, list) else ()):
+        message = rule.get("message") if isinstance(rule, dict) else None
+        if isinstance(message, dict) and all(isinstance(name, str) for name in message):
+            yield index, message
 
 
 _ALLOWED = {
@@ -240,8 +249,8 @@ _ALLOWED = {
 """What a field may hold, by path; `*` is an index."""
 
 
-def _unreadable(path: Path, error: Exception) -> BadRules:
-    return BadRules(path.name, [Fault("", f"cannot be read: {' '.join(str(error).split())}")])
+def _unreadable(path: Path, reason: str) -> BadRules:
+    return BadRules(path.name, [Fault("", f"cannot be read: {' '.join(reason.split())}")])
 
 
 def _matches_any(patterns: tuple[str, ...], text: str | None) -> bool:
@@ -329,27 +338,27 @@ def _rule_faults(rule: Rule, before: Sequence[Rule]) -> list[Fault]:
     return faults
 
 
-def _template_faults(rule: Rule, settings: Settings) -> list[Fault]:
+def _template_faults(message: dict[str, Any], settings: Settings) -> list[Fault]:
     """Check everything that does not depend on an event: expressions, names, fields without placeholder."""
     faults: list[Fault] = []
     event_dependent = set()
     known: dict[str, Any] = {}
-    for name, template in rule.message.items():
+    for name, template in message.items():
         texts = list(_texts(template))
         if any("${" in _PLACEHOLDER.sub("", text) for text in texts):
-            faults.append(Fault(f"message.{name}", "a `${` is not closed; write `$${` for the text `${`"))
-        filled = _fill(template, check_expression, ("message", name), faults)
+            faults.append(Fault(name, "a `${` is not closed; write `$${` for the text `${`"))
+        filled = _fill(template, check_expression, (name,), faults)
         if any(match[1] is not None for text in texts for match in _PLACEHOLDER.finditer(text)):
             event_dependent.add(page_name(name))
             filled = None
         known[name] = _distinct_targets(filled) if name == "targets" and filled is not None else filled
     if event_dependent & _TARGETS:
         event_dependent |= _TARGETS
-    message = message_of(known, settings)
-    for fault in message.faults if isinstance(message, InvalidMessage) else ():
+    checked = message_of(known, settings)
+    for fault in checked.faults if isinstance(checked, InvalidMessage) else ():
         field = fault.field.partition(".")[0]
         if fault.message.startswith("unknown field") or field not in event_dependent | _FROM_SETTINGS | {""}:
-            faults.append(fault.below("message"))
+            faults.append(fault)
     return faults
 
 

@@ -603,6 +603,28 @@ def test_file_that_was_edited_after_compilation_is_read_itself(tmp_path: Path) -
         read(tmp_path, rule() | {"name": "NOT A NAME"})
 
 
+def test_all_errors_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
+    mistaken = rule(deliveryType=9, title="${data.order") | {"match": {"sorce": "s"}}
+
+    with pytest.raises(BadRules) as error:
+        read(tmp_path, mistaken, rule() | {"name": "NOT A NAME"}, rule(titel="misspelt") | {"name": "third"})
+
+    assert [fault.field for fault in error.value.faults] == [
+        "rules.0.match.sorce",
+        "rules.1.name",
+        "rules.0.message.title",
+        "rules.0.message.deliveryType",
+        "rules.2.message.titel",
+    ]
+
+
+def test_missing_file_is_unreadable_for_a_plain_reason(tmp_path: Path) -> None:
+    with pytest.raises(BadRules) as error:
+        read_rules(tmp_path / "none.yaml", SETTINGS)
+
+    assert str(error.value) == "none.yaml: cannot be read: No such file or directory"
+
+
 def test_invalid_rules_are_not_compiled(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump({"rules": [rule(titel="misspelt")]}))
