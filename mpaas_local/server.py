@@ -42,7 +42,7 @@ class NotStarted(Exception):
 
 
 class Server:
-    """One application on one port, as a context manager or with `start` and `stop`.
+    """One application on one port, as a context manager or with `start` and `stop`, from any thread.
 
     Args:
         app: Any ASGI application.
@@ -80,6 +80,7 @@ class Server:
         self._server: _ObservedServer | None = None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self._lock = threading.RLock()  # a start that fails stops
 
     def __enter__(self) -> Self:
         return self.start()
@@ -101,32 +102,33 @@ class Server:
             PortInUse: the port is taken.
             NotStarted: the application or the server did not start.
         """
-        listener = self._listen()
-        self.port = listener.getsockname()[1]
-        started = threading.Event()
-        self._server = _ObservedServer(self._config, started, self._on_stop)
-        self._thread = threading.Thread(
-            target=self._serve,
-            args=(self._server, listener, started),
-            name=f"server-{self.port}",
-            daemon=True,
-        )
-        self._thread.start()
-        started.wait(_START_SECONDS)
-        if not self._server.started:
-            port = self.port
-            self.stop()
-            raise NotStarted(f"the server on port {port} did not start") from self._failure
-        return self
+        with self._lock:
+            listener = self._listen()
+            self.port = listener.getsockname()[1]
+            started = threading.Event()
+            self._server = _ObservedServer(self._config, started, self._on_stop)
+            self._thread = threading.Thread(
+                target=self._serve,
+                args=(self._server, listener, started),
+                name=f"server-{self.port}",
+                daemon=True,
+            )
+            self._thread.start()
+            started.wait(_START_SECONDS)
+            if not self._server.started:
+                port = self.port
+                self.stop()
+                raise NotStarted(f"the server on port {port} did not start") from self._failure
+            return self
 
     def stop(self) -> None:
         """Stop listening, give running requests a second, close the rest. Idempotent."""
-        server, thread = self._server, self._thread
-        if server and thread:
-            server.end()
-            thread.join(_STOP_SECONDS + 5)
-            self._server = self._thread = None
-            self.port = self._requested_port
+        with self._lock:
+            if self._server and self._thread:
+                self._server.end()
+                self._thread.join(_STOP_SECONDS + 5)
+                self._server = self._thread = None
+                self.port = self._requested_port
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET

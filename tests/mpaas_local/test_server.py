@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -182,3 +182,17 @@ def test_stop_may_be_called_before_start_and_twice() -> None:
     server.start()
     server.stop()
     server.stop()
+
+
+def test_threads_may_start_and_stop_one_server_at_the_same_time() -> None:
+    server = Server(hello, lifespan="off")
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(50):
+            calls: list[Future[Any]] = [
+                pool.submit(server.stop),
+                pool.submit(server.start),
+                pool.submit(server.stop),
+            ]
+            for call in calls:
+                call.result(60)
+            server.stop()
