@@ -206,6 +206,11 @@ class _ObservedServer(uvicorn.Server):
             await asyncio.wait_for(self._wait_tasks_to_complete(), self.config.timeout_graceful_shutdown)
         for task in self.server_state.tasks:
             task.cancel()
+        await _ready_callbacks()
+        # Left are clients that do not read, do not end TLS, or began it too late for `connection.shutdown`.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await _ready_callbacks()
         await self.lifespan.shutdown()
 
 

@@ -80,7 +80,9 @@ def test_invalid_configuration_is_the_cause_of_the_error(tmp_path: Path) -> None
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-def test_server_uses_tls_with_given_files(tmp_path: Path) -> None:
+@pytest.fixture
+def tls_files(tmp_path: Path) -> tuple[dict[str, Any], ssl.SSLContext]:
+    """A server's arguments, and the context of a client that trusts it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -88,7 +90,12 @@ def test_server_uses_tls_with_given_files(tmp_path: Path) -> None:
     key.write_bytes(certificate.private_key_pem.bytes())
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    with Server(hello, ssl_certfile=chain, ssl_keyfile=key) as server:
+    return {"ssl_certfile": chain, "ssl_keyfile": key}, trust
+
+
+def test_server_uses_tls_with_given_files(tls_files: tuple[dict[str, Any], ssl.SSLContext]) -> None:
+    files, trust = tls_files
+    with Server(hello, **files) as server:
         assert server.url.startswith("https://")
         assert fetch(server.url, ssl_context=trust) == b"hello"
 
@@ -154,6 +161,36 @@ def test_connection_made_just_before_the_stop_is_closed(sent: bytes) -> None:
             with suppress(ConnectionResetError):  # it was not accepted
                 while connection.recv(1000):
                     pass
+    gc.collect()  # a transport that was not closed fails the test
+
+
+def test_connection_of_an_idle_tls_client_is_closed(
+    tls_files: tuple[dict[str, Any], ssl.SSLContext],
+) -> None:
+    files, trust = tls_files
+    with (
+        Server(hello, lifespan="off", timeout_graceful_shutdown=0, **files) as server,
+        urllib3.PoolManager(ssl_context=trust) as client,
+    ):
+        assert client.request("GET", server.url).data == b"hello"
+        server.stop()  # the client keeps its connection, and does not see that the server ends TLS
+    gc.collect()  # a transport that was not closed fails the test
+
+
+def test_connection_of_a_client_that_stops_reading_is_closed() -> None:
+    async def long(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(10_000_000)})
+
+    server = Server(long, lifespan="off", timeout_graceful_shutdown=0).start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1) == b"H"
+        server.stop()
+        with suppress(ConnectionResetError):  # the response was not sent to its end
+            while connection.recv(1_000_000):
+                pass
     gc.collect()  # a transport that was not closed fails the test
 
 
