@@ -188,13 +188,14 @@ class _ObservedServer(uvicorn.Server):
                 await asyncio.wait_for(self._ending.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Do as uvicorn does, but without its pause of 0.1 s, and also close connections just accepted."""
+        """Do as uvicorn does without its pause of 0.1 s; answer requests just sent, close all connections."""
         if self._on_stop:
             self._on_stop()
+        await _ready_callbacks()  # accept what has connected
         for server in self.servers:
             for accepting in server.sockets:  # no more
                 asyncio.get_running_loop().remove_reader(accepting)
-        await _ready_callbacks()
+        await _ready_callbacks()  # read what has been sent
         for server in self.servers:
             server.close()
         for listener in sockets or []:

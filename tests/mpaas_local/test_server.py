@@ -151,6 +151,18 @@ def test_running_request_is_answered_before_the_server_stops() -> None:
         assert response.result(60) == b"hello"
 
 
+def test_request_sent_just_before_the_stop_is_answered() -> None:
+    def send_request() -> None:
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    with socket.socket() as connection:
+        connection.settimeout(60)
+        with Server(hello, on_stop=send_request, lifespan="off") as server:
+            pass
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_connection_made_just_before_the_stop_is_closed(sent: bytes) -> None:
     for _ in range(5):
