@@ -15,7 +15,6 @@ from mpaas_push.campaign.tasks import PieceTask, PlanTask, TaskQueue, start_of, 
 from mpaas_push.campaign.worker import work_on
 from mpaas_push.client import PushClient
 from mpaas_push.errors import Fault, UnreadablePayload
-from mpaas_push.functions import Functions
 from mpaas_push.invocation import Invocation, sibling_sender
 from mpaas_push.log import function_log
 from mpaas_push.settings import IfDown, Settings
@@ -64,13 +63,12 @@ class CampaignTools:
     @cached_property
     def queue(self) -> TaskQueue:
         """The queue of the campaigns' function."""
-        functions = Functions(self.settings, self.invocation.credentials)
-        return TaskQueue(self.settings, functions, self.function)
+        return TaskQueue(self.settings, self.invocation, self.function)
 
     @cached_property
     def objects(self) -> OssObjects:
         """The objects of OSS."""
-        return _objects(self.invocation.credentials)
+        return _objects(self.invocation.credentials).within(self.invocation.deadline)
 
     @property
     def controls(self) -> Controls:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -14,6 +17,8 @@ from mpaas_push.settings import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from typing_extensions import Self
 
     from mpaas_push.credentials import Credentials
     from mpaas_push.settings import Settings
@@ -102,11 +107,21 @@ class OssObjects:
         # A local server on loopback has no host name for each bucket.
         config.use_path_style = is_loopback(urlsplit(endpoint).hostname or "")
         config.retry_max_attempts = MAX_ATTEMPTS
+        self._deadline = math.inf
         self._http = oss.transport.RequestsHttpClient(
             connect_timeout=CONNECT_SECONDS, readwrite_timeout=READ_SECONDS
         )
         config.http_client = self._http
         self._client = oss.Client(config)
+
+    def within(self, deadline: float) -> Self:
+        """Return the same objects, whose requests end by a deadline on the clock of `time.monotonic`.
+
+        Only an attempt that cannot connect may end `CONNECT_SECONDS` later.
+        """
+        limited = copy.copy(self)
+        limited._deadline = deadline  # noqa: SLF001 - a copy of itself
+        return limited
 
     def info(self, bucket: str, key: str) -> ObjectInfo:
         """See `Objects`."""
@@ -198,8 +213,14 @@ class OssObjects:
 
     def _do(self, name: str, operation: str, **request: Any) -> Any:
         kind = "".join(map(str.capitalize, operation.split("_")))
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._unreachable(name, "no time is left")
+        limits = {"operation_timeout": left, "readwrite_timeout": min(READ_SECONDS, left)}
         try:
-            return getattr(self._client, operation)(getattr(self._oss, f"{kind}Request")(**request))
+            return getattr(self._client, operation)(
+                getattr(self._oss, f"{kind}Request")(**request), **(limits if left < math.inf else {})
+            )
         except self._errors as error:
             raise self._error_of(name, error) from None
 

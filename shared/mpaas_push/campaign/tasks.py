@@ -28,7 +28,8 @@ __all__ = ["PieceTask", "PlanTask", "TaskQueue", "start_later", "start_of", "tas
 KEY, START_KEY = "campaignTask", "campaignStart"
 SUBMIT_THREADS = 32
 """Tasks submitted concurrently."""
-MAX_ATTEMPTS = 4
+MAX_ATTEMPTS, SUBMIT_SECONDS = 4, 15
+"""Attempts to submit a task, and seconds of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +114,12 @@ def _value(event: bytes, key: str) -> Any:
 class TaskQueue:
     """The asynchronous queue of the campaigns' function."""
 
-    def __init__(self, settings: Settings, functions: Functions, name: str | None = None) -> None:
+    def __init__(self, settings: Settings, invocation: Invocation, name: str | None = None) -> None:
         """Prepare to call the function.
 
         Args:
             settings: `PUSH_CAMPAIGN_FUNCTION`.
-            functions: The client that calls functions.
+            invocation: Keys, and the deadline of every call.
             name: The function if that is not set, such as the one that runs.
 
         Raises:
@@ -129,7 +130,8 @@ class TaskQueue:
             text = "campaigns need a function that works on them: set PUSH_CAMPAIGN_FUNCTION"
             raise Misconfigured(text, setting="PUSH_CAMPAIGN_FUNCTION")
         self._name = function
-        self._functions = functions
+        self._functions = Functions(settings, invocation.credentials, timeout=SUBMIT_SECONDS)
+        self._deadline = invocation.deadline
 
     def submit(self, task: PlanTask | PieceTask, *, delay: float = 0.0) -> None:
         """Hand a task over; one that was handed over before is not accepted again.
@@ -160,21 +162,29 @@ class TaskQueue:
     def _hand_over(self, task_id: str, payload: dict[str, Any], delay: float) -> None:
         text = json.dumps(payload, separators=(",", ":")).encode()
         for number in range(1, MAX_ATTEMPTS + 1):
+            pause = 0.2 * 2**number
             try:
                 self._functions.invoke_later(
-                    self._name, text, task_id=task_id, delay=min(delay, LONGEST_DELAY)
+                    self._name,
+                    text,
+                    task_id=task_id,
+                    delay=min(delay, LONGEST_DELAY),
+                    deadline=self._deadline,
                 )
             except InvocationRefused as error:
                 if error.was_accepted_before:
                     return
-                if not error.is_retryable or number == MAX_ATTEMPTS:
+                if not error.is_retryable or self._is_last(number, pause):
                     raise
             except InvocationUnknown:
-                if number == MAX_ATTEMPTS:
+                if self._is_last(number, pause):
                     raise
             else:
                 return
-            time.sleep(0.2 * 2**number)
+            time.sleep(pause)
+
+    def _is_last(self, attempt: int, pause: float) -> bool:
+        return attempt == MAX_ATTEMPTS or time.monotonic() + pause >= self._deadline
 
     def submit_all(self, tasks: Sequence[PieceTask]) -> None:
         """Hand tasks over concurrently.
@@ -203,12 +213,12 @@ def start_later(document: dict[str, Any], event: str, settings: Settings, invoca
         document: The campaign, as `model.read_document` returns it.
         event: As in `TaskQueue.submit_start`.
         settings: `PUSH_CAMPAIGN_FUNCTION`.
-        invocation: Keys.
+        invocation: Keys and deadline.
 
     Raises:
         Misconfigured: no function is set.
         InvocationRefused, InvocationUnknown: the event must be redelivered.
     """
-    queue = TaskQueue(settings, Functions(settings, invocation.credentials))
+    queue = TaskQueue(settings, invocation)
     queue.submit_start(document, absolute_scope(invocation.sender, event))
     return json.dumps({"campaign": document.get("campaign")})
