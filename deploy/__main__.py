@@ -23,7 +23,15 @@ from deploy.external_resources import external_differences
 from deploy.layer import ROOT, BuildFailed, build
 from deploy.plan import Difference, differences, print_differences, print_table
 from deploy.preflight import preflight
-from deploy.releases import NO_GIT, Release, git, live_release, previous_release, releases
+from deploy.releases import (
+    NO_GIT,
+    Release,
+    fallback_release,
+    git,
+    live_release,
+    previous_release,
+    releases,
+)
 from deploy.removal import delete_function, find_orphaned_functions, make_deletable, removals
 from deploy.serverless import missing_command
 from deploy.stage import Stage, read_stage
@@ -109,22 +117,29 @@ def list_versions(stage: Stage) -> int:
             "live" if release == live else "",
         )
     print_table(table)
+    if target := fallback_release(cloud, names):
+        print(f"the last deployment did not finish: make deploy again, or make rollback returns to {target}")
     return 0
 
 
 def roll_back(stage: Stage) -> int:
-    """Deploy the previous release again: its commit, its triggers, its version of the layer."""
+    """Deploy the previous release again: its commit, its triggers, its version of the layer.
+
+    If the last deployment did not finish, that is the release before it.
+    """
     _require_settings(stage)
     cloud, names = stage.cloud(), _names(stage)
     history, live = releases(cloud, names), live_release(cloud, names)
     if not history:
         raise NothingChanged(f"{stage.name} has no release yet: make deploy creates one")
-    if live is None:
+    target = fallback_release(cloud, names)
+    if live is None and target is None:
         raise NothingChanged(
             f"the functions of {stage.name} belong to several releases because a deployment was interrupted:"
             " run make deploy again"
         )
-    target = previous_release(history, live)
+    if live:
+        target = previous_release(history, live)
     if target is None:
         raise NothingChanged("there is no previous release")
     if not target.is_committed:
@@ -135,7 +150,7 @@ def roll_back(stage: Stage) -> int:
         raise NothingChanged(
             f"version {target.layer} of {stage.layer} was deleted: check out {target.commit} and deploy it"
         )
-    print(f"rolling back from {live} to {target}")
+    print(f"rolling back from {live or 'an unfinished deployment'} to {target}")
     with _checkout(stage.folder, target.commit) as folder:
         now = datetime.now(timezone.utc).replace(microsecond=0)
         target_stage = Stage(name=stage.name, folder=folder, env=stage.env)

@@ -27,7 +27,9 @@ __all__ = [
     "ALIAS",
     "NO_GIT",
     "Release",
+    "begin_release",
     "commit_of",
+    "fallback_release",
     "git",
     "live_release",
     "previous_release",
@@ -75,6 +77,7 @@ class Release:
         return re.fullmatch("[0-9a-f]{7,40}", self.commit) is not None
 
 
+_UNFINISHED = "unfinished deployment; a rollback returns to: "
 _DESCRIPTION = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) commit (?P<commit>[\w-]+) layer (?P<layer>\d+)"
 )
@@ -106,6 +109,25 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, NO_GIT, "", "")
+
+
+def begin_release(cloud: Cloud, functions: Sequence[str], fallback: Release) -> None:
+    """Record that functions are being replaced: until `record_release`, none of their releases is live.
+
+    The mark is on the function whose release is recorded last, so every interruption leaves it.
+
+    Args:
+        cloud: Function Compute.
+        functions: The functions of the stage, in the order of `record_release`.
+        fallback: The release to which a rollback returns if this deployment does not finish.
+
+    Raises:
+        CloudRefused: the alias cannot be changed.
+    """
+    for name in reversed(functions):
+        if alias := cloud.alias(name, ALIAS):
+            cloud.move_alias(name, ALIAS, str(alias["versionId"]), f"{_UNFINISHED}{fallback}")
+            return
 
 
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
@@ -148,9 +170,21 @@ def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
 
     Functions without the alias, whose first deployment did not complete, are ignored.
     """
-    aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
-    descriptions = {str(alias.get("description")) for alias in aliases}
+    descriptions = _alias_descriptions(cloud, functions)
     return Release.parse(descriptions.pop()) if len(descriptions) == 1 else None
+
+
+def fallback_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
+    """Return the release to which a rollback returns because the last deployment did not finish, if so."""
+    for description in _alias_descriptions(cloud, functions):
+        if description.startswith(_UNFINISHED):
+            return Release.parse(description.removeprefix(_UNFINISHED))
+    return None
+
+
+def _alias_descriptions(cloud: Cloud, functions: Iterable[str]) -> set[str]:
+    aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
+    return {str(alias.get("description")) for alias in aliases}
 
 
 def previous_release(history: Sequence[Release], live: Release) -> Release | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deploy.cloud import CloudRefused
 from deploy.plan import Difference
-from deploy.releases import live_release
+from deploy.releases import fallback_release, live_release
 
 if TYPE_CHECKING:
     from deploy.cloud import Cloud
@@ -39,7 +39,7 @@ def orphaned_functions(stage: Stage, cloud: Cloud) -> list[str]:
         for name, role in roles.items()
         if name not in described
         and stage_name.fullmatch(name)
-        and (role in described.values() or live_release(cloud, [name]))
+        and (role in described.values() or live_release(cloud, [name]) or fallback_release(cloud, [name]))
     )
 
 

@@ -940,6 +940,42 @@ def test_rollback_restores_code_triggers_and_layer_of_the_previous_release(
     assert "there is no previous release" in project.run("rollback")[1]
 
 
+def test_rollback_after_an_interrupted_deployment_returns_to_the_release_before_it(
+    project: Project, cloud: ControlPlane
+) -> None:
+    def fails(command: str) -> None:
+        cloud.denied = {"PublishFunctionVersion"}
+        assert project.run(command)[0] == 1
+        cloud.denied = set()
+
+    first = project.commit_and_deploy()
+    project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
+    second = project.commit_and_deploy()
+    project.replace("s.yaml", "0 30 8 * * *", "0 0 7 * * *")
+    project.commit()
+
+    fails("deploy")
+
+    assert "0 0 7 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
+    listed = project.run("versions")[1]
+    assert not any(line.endswith("live") for line in listed.splitlines())
+    assert re.search(f"make rollback returns to .* commit {second}", listed)
+    for _ in range(2):  # an interrupted rollback can be repeated
+        fails("rollback")
+    code, printed = project.run("rollback")
+    assert code == 0, printed
+    assert "0 30 8 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
+
+    fails("rollback")
+    code, printed = project.run("rollback")
+
+    assert code == 0, printed
+    assert "0 0 9 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
+    assert next(line for line in project.run("versions")[1].splitlines() if line.endswith("live")).count(
+        first
+    )
+
+
 def test_release_without_changed_functions_is_recorded(cloud: ControlPlane) -> None:
     from deploy.cloud import Cloud  # late: it imports the SDKs of four services
     from deploy.releases import Release, live_release, record_release, releases
