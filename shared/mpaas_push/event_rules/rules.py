@@ -350,7 +350,8 @@ def _template_faults(message: dict[str, Any], settings: Settings) -> list[Fault]
         filled = _fill(template, check_expression, (name,), faults)
         if any(match[1] is not None for text in texts for match in _PLACEHOLDER.finditer(text)):
             event_dependent.add(page_name(name))
-            filled = None
+            # A second spelling is noticed only beside a value.
+            filled = {} if page_name(name) == "strategyContent" else None
         known[name] = _distinct_targets(filled) if name == "targets" and filled is not None else filled
     if event_dependent & _TARGETS:
         event_dependent |= _TARGETS

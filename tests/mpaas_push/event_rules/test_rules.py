@@ -618,6 +618,14 @@ def test_all_errors_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("other", ["${data.n}", {"fixedTime": "${data.n}"}, {}])
+def test_field_in_both_spellings_is_found_without_an_event(tmp_path: Path, other: Any) -> None:
+    both = {"StrategyContent": {"fixedTime": "${data.n}"}, "strategyContent": other}
+
+    with pytest.raises(BadRules, match=r"message.StrategyContent: is given in both spellings"):
+        read(tmp_path, rule(strategyType=1, **both))
+
+
 def test_missing_file_is_unreadable_for_a_plain_reason(tmp_path: Path) -> None:
     with pytest.raises(BadRules) as error:
         read_rules(tmp_path / "none.yaml", SETTINGS)
