@@ -393,11 +393,29 @@ def _misconfigured(error: ValidationError) -> Misconfigured:
     faults = error.errors(include_url=False)
     for fault in faults:
         name, cause = str(fault["loc"][0]), fault.get("ctx", {}).get("error")
-        text = _ALLOWED.get(name) or words_of(fault)
+        text = _range_of(name) or _ALLOWED.get(name)
+        if text is None or fault["type"] == "int_parsing_size":
+            text = words_of(fault)
         if fault["type"] == "value_error":
             text = str(cause) if isinstance(cause, _WrongValue) else "cannot be used"
         texts.append(f"{name}: {text}")
     return Misconfigured("; ".join(texts), setting=str(faults[0]["loc"][0]))
+
+
+def _range_of(name: str) -> str | None:
+    """Return which numbers a variable may hold; None if it holds no number."""
+    field = next(field for field in Settings.model_fields.values() if field.alias == name)
+    limits = {
+        kind: getattr(constraint, kind)
+        for constraint in field.metadata
+        for kind in ("ge", "gt", "le")
+        if hasattr(constraint, kind)
+    }
+    if not limits:
+        return None
+    number = "a whole number" if field.annotation is int else "a number"
+    words = {"ge": "at least", "gt": "greater than", "le": "at most"}
+    return f"must be {number}, " + " and ".join(f"{words[kind]} {limit}" for kind, limit in limits.items())
 
 
 _A_QUEUE = "must be the name of a queue: 1 to 256 letters, digits and -, the first one a letter or digit"
