@@ -13,9 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mpaas_local.account import LocalCredentials
 from project.smoke import CHECKS
-from tests.functions.campaign_stack import document
 from tests.functions.http_stack import ROLE, ROOT, HttpStack, message
-from tests.servers import Server, closed_port, hang
+from tests.servers import closed_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -761,18 +760,6 @@ def test_head_responds_like_get_without_a_body(stack: HttpStack, path: str) -> N
 
     assert (head.status, head.data) == (got.status, b"")
     assert head.headers["Content-Type"] == got.headers["Content-Type"]
-
-
-def test_campaign_is_answered_in_time_although_its_objects_are_not() -> None:
-    with (
-        Server(hang) as objects,
-        HttpStack(environment={"PUSH_OSS_ENDPOINT": objects.url}, timeout=5) as stack,
-    ):
-        response = stack.post(document(), path="/v1/campaigns?dryRun=true")
-
-    assert response.status == 503
-    assert "cannot be reached at the moment" in response.json["detail"]
-    assert "safe to send again" in response.json["detail"]
 
 
 def test_unknown_route_is_answered_with_where_the_routes_are_listed(stack: HttpStack) -> None:

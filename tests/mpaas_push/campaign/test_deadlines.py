@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mpaas_push.campaign.errors import AudienceUnreadable
-from mpaas_push.campaign.objects import OssObjects
+from mpaas_push.campaign.function import CampaignTools
 from mpaas_push.campaign.tasks import PlanTask, TaskQueue
 from mpaas_push.credentials import Credentials
 from mpaas_push.functions import InvocationUnknown
@@ -15,19 +15,20 @@ from mpaas_push.invocation import Invocation
 from mpaas_push.settings import Settings
 from tests.servers import Server, hang
 
-KEY = Credentials("key-id", "key-secret")
+KEY = Credentials("deadline-key-id", "key-secret")
 SOON = 0.5
 
 
-def test_object_is_unreachable_when_the_deadline_comes() -> None:
+def test_object_is_unreachable_when_the_deadline_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(hang) as server:
-        shared = OssObjects(Settings(oss_endpoint=server.url), KEY)
-        objects = shared.within(time.monotonic() + SOON)
+        monkeypatch.setenv("PUSH_OSS_ENDPOINT", server.url)
+        invocation = Invocation(request_id="r", credentials=KEY, deadline=time.monotonic() + SOON)
+        objects = CampaignTools(Settings(), invocation).objects
         for reason in ("Timeout", "no time is left"):
             with pytest.raises(AudienceUnreadable, match=reason) as error:
                 objects.info("marketing", "users.csv")
             assert not error.value.is_final
-        shared.close()
+        objects.close()
 
         assert server.connections == 1
 
