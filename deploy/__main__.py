@@ -39,7 +39,7 @@ from mpaas_push.errors import PushError
 from project.env_file import ACCOUNT_SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 INTERRUPTED = 130
@@ -117,8 +117,10 @@ def list_versions(stage: Stage) -> int:
             "live" if release == live else "",
         )
     print_table(table)
-    if target := fallback_release(cloud, names):
-        print(f"the last deployment did not finish: make deploy again, or make rollback returns to {target}")
+    if fallback := fallback_release(cloud, names):
+        target = _rollback_target(history, live, fallback)
+        way_back = f", or make rollback to return to {target}" if target and target.is_committed else ""
+        print(f"a deployment is running or did not finish; if none is running: make deploy{way_back}")
     return 0
 
 
@@ -132,14 +134,13 @@ def roll_back(stage: Stage) -> int:
     history, live = releases(cloud, names), live_release(cloud, names)
     if not history:
         raise NothingChanged(f"{stage.name} has no release yet: make deploy creates one")
-    target = fallback_release(cloud, names)
-    if live is None and target is None:
+    fallback = fallback_release(cloud, names)
+    if live is None and fallback is None:
         raise NothingChanged(
             f"the functions of {stage.name} belong to several releases because a deployment was interrupted:"
             " run make deploy again"
         )
-    if live:
-        target = previous_release(history, live)
+    target = _rollback_target(history, live, fallback)
     if target is None:
         raise NothingChanged("there is no previous release")
     if not target.is_committed:
@@ -157,6 +158,20 @@ def roll_back(stage: Stage) -> int:
         _check(target_stage)
         deploy(target_stage, target.layer, release=Release(commit=target.commit, layer=target.layer, at=now))
     return 0
+
+
+def _rollback_target(
+    history: Sequence[Release], live: Release | None, fallback: Release | None
+) -> Release | None:
+    """Return the release before the live one, or before an unfinished deployment; None if there is none.
+
+    A release that cannot be deployed again because it is not committed is not returned to after an unfinished
+    deployment either.
+    """
+    if live is None and fallback and fallback.is_committed:
+        return fallback
+    current = live or fallback
+    return previous_release(history, current) if current else None
 
 
 def remove_stage(stage: Stage, *, confirmed: bool) -> int:

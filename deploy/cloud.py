@@ -212,8 +212,12 @@ class Cloud:
             creation = models.CreateAliasInput(alias_name=alias, version_id=version, description=description)
             self._call("create_alias", name, models.CreateAliasRequest(body=creation))
         else:
-            moved = models.UpdateAliasInput(version_id=version, description=description)
-            self._call("update_alias", name, alias, models.UpdateAliasRequest(body=moved))
+            self.update_alias(name, alias, version, description)
+
+    def update_alias(self, name: str, alias: str, version: str, description: str) -> None:
+        """Point an existing alias to a version."""
+        body = models.UpdateAliasInput(version_id=version, description=description)
+        self._call("update_alias", name, alias, models.UpdateAliasRequest(body=body))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete an alias; a function with an alias cannot be deleted."""

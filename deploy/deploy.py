@@ -17,7 +17,7 @@ from deploy.cloud import CloudRefused
 from deploy.code import copy_for_upload
 from deploy.layer import build
 from deploy.plan import differences, print_differences
-from deploy.releases import Release, begin_release, commit_of, live_release, record_release
+from deploy.releases import Release, alias_descriptions, begin_release, commit_of, record_release
 from deploy.removal import delete_function, find_orphaned_functions, orphaned_functions
 from mpaas_push.errors import PushError
 
@@ -63,8 +63,7 @@ def deploy(
     stage = stage.with_layer(stage.layer_arn(layer))
     plans = stage.plans()
     names = [plan.name for plan in plans]
-    if replaced := live_release(cloud, names):
-        begin_release(cloud, names, release or replaced)
+    begun = begin_release(cloud, names, release)
     try:
         code, remaining = _deploy_functions(stage, cloud, serverless)
     except CloudRefused as error:
@@ -86,7 +85,7 @@ def deploy(
     code_folders = [function.code for function in stage.functions.values()]
     release = release or Release(commit=commit_of(stage.folder, code_folders), layer=layer, at=now)
     try:
-        _check_no_concurrent_deployment(live_release(cloud, names), stage)
+        _check_no_concurrent_deployment(begun, alias_descriptions(cloud, names), stage)
         record_release(cloud, names, release)
     except CloudRefused as error:
         raise DeploymentFailed(
@@ -136,11 +135,12 @@ def _remove_orphaned_functions(stage: Stage, cloud: Cloud) -> bool:
     return orphans is not None
 
 
-def _check_no_concurrent_deployment(live: Release | None, stage: Stage) -> None:
-    """Raise `DeploymentFailed` if another deployment has finished since this one began."""
-    if live:
+def _check_no_concurrent_deployment(begun: set[str], now: set[str], stage: Stage) -> None:
+    """Raise `DeploymentFailed` if another deployment may have replaced functions in the meantime."""
+    if begun != now:
         raise DeploymentFailed(
-            f"another deployment of {stage.name} ended while this one ran ({live}),"
+            f"another deployment of {stage.name} ended while this one ran"
+            f" ({', '.join(sorted(now)) or 'not recorded'}),"
             " and either may have replaced what the other deployed: no release was recorded."
             " make plan shows what differs from this checkout; run one deployment at a time"
         )

@@ -27,6 +27,7 @@ __all__ = [
     "ALIAS",
     "NO_GIT",
     "Release",
+    "alias_descriptions",
     "begin_release",
     "commit_of",
     "fallback_release",
@@ -111,23 +112,30 @@ def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, NO_GIT, "", "")
 
 
-def begin_release(cloud: Cloud, functions: Sequence[str], fallback: Release) -> None:
-    """Record that functions are being replaced: until `record_release`, none of their releases is live.
-
-    The mark is on the function whose release is recorded last, so every interruption leaves it.
+def begin_release(cloud: Cloud, functions: Sequence[str], rolled_back_to: Release | None) -> set[str]:
+    """Mark the functions as being replaced: until `record_release`, none of their releases is live.
 
     Args:
         cloud: Function Compute.
-        functions: The functions of the stage, in the order of `record_release`.
-        fallback: The release to which a rollback returns if this deployment does not finish.
+        functions: The functions of the stage.
+        rolled_back_to: The release that a rollback deploys again, to which another rollback then returns.
+
+    Returns:
+        The descriptions of the aliases, which are the same at the end unless another deployment has begun or
+        ended in the meantime.
 
     Raises:
-        CloudRefused: the alias cannot be changed.
+        CloudRefused: an alias cannot be changed.
     """
-    for name in reversed(functions):
-        if alias := cloud.alias(name, ALIAS):
-            cloud.move_alias(name, ALIAS, str(alias["versionId"]), f"{_UNFINISHED}{fallback}")
-            return
+    aliases = {name: alias for name in functions if (alias := cloud.alias(name, ALIAS))}
+    descriptions = {str(alias.get("description")) for alias in aliases.values()}
+    live = _release_of(descriptions)
+    if live is None:  # nothing is deployed, or a deployment is not finished
+        return descriptions
+    mark = f"{_UNFINISHED}{rolled_back_to or live}"
+    for name, alias in aliases.items():
+        cloud.update_alias(name, ALIAS, str(alias["versionId"]), mark)
+    return {mark}
 
 
 def record_release(cloud: Cloud, functions: Iterable[str], release: Release) -> None:
@@ -170,21 +178,25 @@ def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
 
     Functions without the alias, whose first deployment did not complete, are ignored.
     """
-    descriptions = _alias_descriptions(cloud, functions)
-    return Release.parse(descriptions.pop()) if len(descriptions) == 1 else None
+    return _release_of(alias_descriptions(cloud, functions))
 
 
 def fallback_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
     """Return the release to which a rollback returns because the last deployment did not finish, if so."""
-    for description in _alias_descriptions(cloud, functions):
+    for description in alias_descriptions(cloud, functions):
         if description.startswith(_UNFINISHED):
             return Release.parse(description.removeprefix(_UNFINISHED))
     return None
 
 
-def _alias_descriptions(cloud: Cloud, functions: Iterable[str]) -> set[str]:
+def alias_descriptions(cloud: Cloud, functions: Iterable[str]) -> set[str]:
+    """Return the descriptions of the aliases; functions without one are ignored."""
     aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
     return {str(alias.get("description")) for alias in aliases}
+
+
+def _release_of(descriptions: set[str]) -> Release | None:
+    return Release.parse(next(iter(descriptions))) if len(descriptions) == 1 else None
 
 
 def previous_release(history: Sequence[Release], live: Release) -> Release | None:

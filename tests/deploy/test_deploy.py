@@ -777,8 +777,9 @@ def test_deployment_that_was_not_read_back_or_recorded_is_an_error(
         assert f"{message}: run make deploy again" in printed
 
 
+@pytest.mark.parametrize("third_begins", [False, True])
 def test_of_two_concurrent_deployments_the_later_is_not_a_release(
-    project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    project: Project, cloud: ControlPlane, monkeypatch: pytest.MonkeyPatch, third_begins: bool
 ) -> None:
     from deploy import deploy as deployment  # late: it imports the SDKs
 
@@ -790,6 +791,10 @@ def test_of_two_concurrent_deployments_the_later_is_not_a_release(
         monkeypatch.setattr(deployment, "_remove_orphaned_functions", remove)
         project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
         commits.append(project.commit_and_deploy())
+        if third_begins:
+            cloud.denied = {"PublishFunctionVersion"}
+            assert project.run("deploy")[0] == 1
+            cloud.denied = set()
         return remove(*arguments)
 
     monkeypatch.setattr(deployment, "_remove_orphaned_functions", deploy_again)
@@ -959,7 +964,7 @@ def test_rollback_after_an_interrupted_deployment_returns_to_the_release_before_
     assert "0 0 7 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
     listed = project.run("versions")[1]
     assert not any(line.endswith("live") for line in listed.splitlines())
-    assert re.search(f"make rollback returns to .* commit {second}", listed)
+    assert re.search(f"make rollback to return to .* commit {second}", listed)
     code, printed = project.run("rollback")
     assert code == 0, printed
     assert "0 30 8 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
@@ -972,6 +977,25 @@ def test_rollback_after_an_interrupted_deployment_returns_to_the_release_before_
     assert next(line for line in project.run("versions")[1].splitlines() if line.endswith("live")).count(
         first
     )
+
+
+def test_rollback_after_an_interrupted_deployment_passes_over_a_release_without_a_commit(
+    project: Project, cloud: ControlPlane
+) -> None:
+    first = project.commit_and_deploy()
+    project.replace("s.yaml", "0 0 9 * * *", "0 30 8 * * *")
+    assert project.run("deploy")[0] == 0
+    cloud.denied = {"PublishFunctionVersion"}
+    assert project.run("deploy")[0] == 1
+    cloud.denied = set()
+    project.commit()
+
+    listed = project.run("versions")[1]
+    code, printed = project.run("rollback")
+
+    assert re.search(f"make rollback to return to .* commit {first}", listed)
+    assert code == 0, printed
+    assert "0 0 9 * * *" in cloud.triggers[TIMER]["morning"]["triggerConfig"]
 
 
 def test_release_without_changed_functions_is_recorded(cloud: ControlPlane) -> None:
@@ -1042,10 +1066,15 @@ def test_orphaned_function_is_removed(project: Project, cloud: ControlPlane) -> 
     assert project.run("versions")[1].splitlines()[1].endswith("live")
 
 
-def test_orphaned_function_with_a_separate_role_is_removed(deployed: Project, cloud: ControlPlane) -> None:
+@pytest.mark.parametrize("mark", ["", "unfinished deployment; a rollback returns to: "])
+def test_orphaned_function_with_a_separate_role_is_removed(
+    deployed: Project, cloud: ControlPlane, mark: str
+) -> None:
     orphan = "mpaas-extra-push-dev"
     cloud.functions[orphan] = {"functionName": orphan, "role": "acs:ram::1000000000000000:role/extra"}
     cloud.versions[orphan], cloud.aliases[orphan] = copy.deepcopy((cloud.versions[HTTP], cloud.aliases[HTTP]))
+    release = cloud.aliases[orphan]["live"]
+    release["description"] = mark + release["description"]
 
     assert any(line.startswith("-") and orphan in line for line in deployed.run("plan")[1].splitlines())
     code, printed = deployed.run("remove", "--yes")
