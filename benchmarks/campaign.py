@@ -21,7 +21,7 @@ from mpaas_push.campaign.objects import ObjectInfo
 from mpaas_push.campaign.store import CampaignStore
 from mpaas_push.campaign.tasks import PieceTask, PlanTask, TaskQueue
 from mpaas_push.campaign.worker import work_on
-from mpaas_push.functions import InvocationResult
+from mpaas_push.functions import Functions, InvocationResult
 
 if TYPE_CHECKING:
     from mpaas_push.campaign.objects import Objects
@@ -154,7 +154,7 @@ def _plan(settings: Settings, store: CampaignStore, folder: Path) -> tuple[int, 
         file.write(b"user_id\n")
         file.truncate(PLANNED_BYTES)
     functions = _Queue(CALL_SECONDS)
-    queue = TaskQueue(settings, cast("Any", functions))
+    queue = TaskQueue(settings, cast("Functions", functions))
     controls = Controls(settings, store, queue)
     began = time.perf_counter()
     document = {"campaign": "plan", "message": MESSAGE, "audience": AUDIENCE}

@@ -42,7 +42,7 @@ class NotStarted(Exception):
 
 
 class Server:
-    """One application on one port, as a context manager or with `start` and `stop`, from any thread.
+    """One application on one port, as a context manager or with `start` and `stop`, from any other thread.
 
     Args:
         app: Any ASGI application.

@@ -63,7 +63,7 @@ class CampaignTools:
     @cached_property
     def queue(self) -> TaskQueue:
         """The queue of the campaigns' function."""
-        return TaskQueue(self.settings, self.invocation, self.function)
+        return TaskQueue.of(self.settings, self.invocation, self.function)
 
     @cached_property
     def objects(self) -> OssObjects:

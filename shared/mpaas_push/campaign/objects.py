@@ -115,9 +115,10 @@ class OssObjects:
         self._client = oss.Client(config)
 
     def within(self, deadline: float) -> Self:
-        """Return the same objects, whose requests end by a deadline on the clock of `time.monotonic`.
+        """Return the same objects with a deadline on the clock of `time.monotonic`.
 
-        Only an attempt that cannot connect may end `CONNECT_SECONDS` later.
+        No attempt begins after it, and none waits for data beyond it. A connection that does not open takes
+        up to `CONNECT_SECONDS`, and data that trickles in takes its time.
         """
         limited = copy.copy(self)
         limited._deadline = deadline  # noqa: SLF001 - a copy of itself

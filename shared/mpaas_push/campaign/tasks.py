@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,12 +115,20 @@ def _value(event: bytes, key: str) -> Any:
 class TaskQueue:
     """The asynchronous queue of the campaigns' function."""
 
-    def __init__(self, settings: Settings, invocation: Invocation, name: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        functions: Functions,
+        name: str | None = None,
+        *,
+        deadline: float = math.inf,
+    ) -> None:
         """Prepare to call the function.
 
         Args:
             settings: `PUSH_CAMPAIGN_FUNCTION`.
-            invocation: Keys, and the deadline of every call.
+            functions: The client that calls functions.
+            deadline: When every call must have ended, on the clock of `time.monotonic`.
             name: The function if that is not set, such as the one that runs.
 
         Raises:
@@ -130,8 +139,18 @@ class TaskQueue:
             text = "campaigns need a function that works on them: set PUSH_CAMPAIGN_FUNCTION"
             raise Misconfigured(text, setting="PUSH_CAMPAIGN_FUNCTION")
         self._name = function
-        self._functions = Functions(settings, invocation.credentials, timeout=SUBMIT_SECONDS)
-        self._deadline = invocation.deadline
+        self._functions = functions
+        self._deadline = deadline
+
+    @classmethod
+    def of(cls, settings: Settings, invocation: Invocation, name: str | None = None) -> TaskQueue:
+        """Return the queue for one invocation, with its keys and deadline.
+
+        Raises:
+            Misconfigured: as from the constructor.
+        """
+        functions = Functions(settings, invocation.credentials, timeout=SUBMIT_SECONDS)
+        return cls(settings, functions, name, deadline=invocation.deadline)
 
     def submit(self, task: PlanTask | PieceTask, *, delay: float = 0.0) -> None:
         """Hand a task over; one that was handed over before is not accepted again.
@@ -219,6 +238,6 @@ def start_later(document: dict[str, Any], event: str, settings: Settings, invoca
         Misconfigured: no function is set.
         InvocationRefused, InvocationUnknown: the event must be redelivered.
     """
-    queue = TaskQueue(settings, invocation)
+    queue = TaskQueue.of(settings, invocation)
     queue.submit_start(document, absolute_scope(invocation.sender, event))
     return json.dumps({"campaign": document.get("campaign")})
