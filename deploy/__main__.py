@@ -26,6 +26,7 @@ from deploy.preflight import preflight
 from deploy.releases import (
     NO_GIT,
     Release,
+    alias_descriptions,
     fallback_release,
     git,
     live_release,
@@ -102,7 +103,8 @@ def list_versions(stage: Stage) -> int:
     """List the releases, latest first."""
     _require_settings(stage, ACCOUNT_SETTINGS)
     cloud, names = stage.cloud(), _names(stage)
-    history, live = releases(cloud, names), live_release(cloud, names)
+    history, descriptions = releases(cloud, names), alias_descriptions(cloud, names)
+    live, fallback = live_release(descriptions), fallback_release(descriptions)
     if not history:
         print(f"{stage.name} has no release yet")
         return 0
@@ -117,7 +119,7 @@ def list_versions(stage: Stage) -> int:
             "live" if release == live else "",
         )
     print_table(table)
-    if fallback := fallback_release(cloud, names):
+    if fallback:
         target = _rollback_target(history, live, fallback)
         way_back = f", or make rollback to return to {target}" if target and target.is_committed else ""
         print(f"a deployment is running or did not finish; if none is running: make deploy{way_back}")
@@ -131,10 +133,10 @@ def roll_back(stage: Stage) -> int:
     """
     _require_settings(stage)
     cloud, names = stage.cloud(), _names(stage)
-    history, live = releases(cloud, names), live_release(cloud, names)
+    history, descriptions = releases(cloud, names), alias_descriptions(cloud, names)
+    live, fallback = live_release(descriptions), fallback_release(descriptions)
     if not history:
         raise NothingChanged(f"{stage.name} has no release yet: make deploy creates one")
-    fallback = fallback_release(cloud, names)
     if live is None and fallback is None:
         raise NothingChanged(
             f"the functions of {stage.name} belong to several releases because a deployment was interrupted:"
@@ -165,10 +167,9 @@ def _rollback_target(
 ) -> Release | None:
     """Return the release before the live one, or before an unfinished deployment; None if there is none.
 
-    A release that cannot be deployed again because it is not committed is not returned to after an unfinished
-    deployment either.
+    After an unfinished deployment, a release that is not committed is passed over.
     """
-    if live is None and fallback and fallback.is_committed:
+    if fallback and fallback.is_committed:
         return fallback
     current = live or fallback
     return previous_release(history, current) if current else None

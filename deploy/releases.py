@@ -12,13 +12,13 @@ import re
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy.cloud import CONCURRENT, CloudRefused
 from deploy.code import NOT_CODE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from deploy.cloud import Cloud
@@ -127,9 +127,9 @@ def begin_release(cloud: Cloud, functions: Sequence[str], rolled_back_to: Releas
     Raises:
         CloudRefused: an alias cannot be changed.
     """
-    aliases = {name: alias for name in functions if (alias := cloud.alias(name, ALIAS))}
-    descriptions = {str(alias.get("description")) for alias in aliases.values()}
-    live = _release_of(descriptions)
+    aliases = _aliases(cloud, functions)
+    descriptions = _descriptions(aliases)
+    live = live_release(descriptions)
     if live is None:  # nothing is deployed, or a deployment is not finished
         return descriptions
     mark = f"{_UNFINISHED}{rolled_back_to or live}"
@@ -173,30 +173,33 @@ def releases(cloud: Cloud, functions: Iterable[str]) -> list[Release]:
     return [release for release, _ in published]
 
 
-def live_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
-    """Return the release that the aliases point to; None if there is none, or several.
+def alias_descriptions(cloud: Cloud, functions: Iterable[str]) -> set[str]:
+    """Return the descriptions of the aliases: one if all functions are of one release.
 
     Functions without the alias, whose first deployment did not complete, are ignored.
     """
-    return _release_of(alias_descriptions(cloud, functions))
+    return _descriptions(_aliases(cloud, functions))
 
 
-def fallback_release(cloud: Cloud, functions: Iterable[str]) -> Release | None:
-    """Return the release to which a rollback returns because the last deployment did not finish, if so."""
-    for description in alias_descriptions(cloud, functions):
+def live_release(descriptions: set[str]) -> Release | None:
+    """Return the release that the aliases with these descriptions point to; None if none, or several."""
+    return Release.parse(next(iter(descriptions))) if len(descriptions) == 1 else None
+
+
+def fallback_release(descriptions: set[str]) -> Release | None:
+    """Return the release to which a rollback returns if the last deployment did not finish; else None."""
+    for description in descriptions:
         if description.startswith(_UNFINISHED):
             return Release.parse(description.removeprefix(_UNFINISHED))
     return None
 
 
-def alias_descriptions(cloud: Cloud, functions: Iterable[str]) -> set[str]:
-    """Return the descriptions of the aliases; functions without one are ignored."""
-    aliases = [alias for name in functions if (alias := cloud.alias(name, ALIAS))]
-    return {str(alias.get("description")) for alias in aliases}
+def _aliases(cloud: Cloud, functions: Iterable[str]) -> dict[str, dict[str, Any]]:
+    return {name: alias for name in functions if (alias := cloud.alias(name, ALIAS))}
 
 
-def _release_of(descriptions: set[str]) -> Release | None:
-    return Release.parse(next(iter(descriptions))) if len(descriptions) == 1 else None
+def _descriptions(aliases: Mapping[str, dict[str, Any]]) -> set[str]:
+    return {str(alias.get("description")) for alias in aliases.values()}
 
 
 def previous_release(history: Sequence[Release], live: Release) -> Release | None:

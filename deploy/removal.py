@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deploy.cloud import CloudRefused
 from deploy.plan import Difference
-from deploy.releases import fallback_release, live_release
+from deploy.releases import alias_descriptions, fallback_release, live_release
 
 if TYPE_CHECKING:
     from deploy.cloud import Cloud
@@ -39,8 +39,13 @@ def orphaned_functions(stage: Stage, cloud: Cloud) -> list[str]:
         for name, role in roles.items()
         if name not in described
         and stage_name.fullmatch(name)
-        and (role in described.values() or live_release(cloud, [name]) or fallback_release(cloud, [name]))
+        and (role in described.values() or _has_release(cloud, name))
     )
+
+
+def _has_release(cloud: Cloud, name: str) -> bool:
+    descriptions = alias_descriptions(cloud, [name])
+    return (live_release(descriptions) or fallback_release(descriptions)) is not None
 
 
 def removals(stage: Stage, cloud: Cloud) -> list[Difference]:

@@ -1000,7 +1000,7 @@ def test_rollback_after_an_interrupted_deployment_passes_over_a_release_without_
 
 def test_release_without_changed_functions_is_recorded(cloud: ControlPlane) -> None:
     from deploy.cloud import Cloud  # late: it imports the SDKs of four services
-    from deploy.releases import Release, live_release, record_release, releases
+    from deploy.releases import Release, alias_descriptions, live_release, record_release, releases
     from deploy.removal import make_deletable
 
     api = Cloud(cloud.url, Credentials("LTAI-deployer", "swordfish-secret"))
@@ -1014,7 +1014,7 @@ def test_release_without_changed_functions_is_recorded(cloud: ControlPlane) -> N
 
     assert len(cloud.versions["f"]) == 2
     assert releases(api, ["f"]) == recorded[::-1]
-    assert live_release(api, ["f"]) == recorded[-1]
+    assert live_release(alias_descriptions(api, ["f"])) == recorded[-1]
     make_deletable(api, "f")
     assert not cloud.aliases["f"]
     assert not cloud.versions["f"]
