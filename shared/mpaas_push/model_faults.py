@@ -10,9 +10,11 @@ from mpaas_push.errors import Fault
 from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import BaseModel, ValidationError
 
-__all__ = ["faults_of", "json_kind", "words_of"]
+__all__ = ["faults_of", "json_kind", "nearest_field", "words_of"]
 
 
 def faults_of(
@@ -72,15 +74,27 @@ def json_kind(value: Any) -> str:
 
 def _unknown_field(name: str, model: type[BaseModel]) -> str:
     """Name the known field nearest to an unknown one."""
-    from difflib import get_close_matches
-
-    known = {str(field.alias).lower(): str(field.alias) for field in model.model_fields.values()}
-    near = get_close_matches(name.replace("_", "").lower()[:64], known, n=1, cutoff=0.7)
-    listed = ", ".join(f"`{alias}`" for alias in known.values())
-    remedy = f"did you mean `{known[near[0]]}`?" if near else f"known fields: {listed}"
+    known = [str(field.alias) for field in model.model_fields.values()]
+    nearest, similarity = nearest_field(name, known)
+    listed = ", ".join(f"`{alias}`" for alias in known)
+    remedy = f"did you mean `{nearest}`?" if similarity >= _SIMILAR else f"known fields: {listed}"
     return f"unknown field `{format_path((name,), declared=True)}`; {remedy}"
 
 
+def nearest_field(name: str, known: Iterable[str]) -> tuple[str | None, float]:
+    """Return the known field that a name resembles most, if any, and how much, from 0 to 1."""
+    from difflib import SequenceMatcher, get_close_matches
+
+    # Wire names (TaskName) and Python names (task_name) differ from the page's only in case and underscores.
+    folded = name.replace("_", "").lower()[:64]
+    by_folded = {field.lower(): field for field in known}
+    near = get_close_matches(folded, by_folded, n=1)
+    if not near:
+        return None, 0.0
+    return by_folded[near[0]], SequenceMatcher(None, near[0], folded).ratio()
+
+
+_SIMILAR = 0.7
 _TYPES = {
     "bool_type": "true or false",
     "dict_type": "an object",

@@ -393,11 +393,12 @@ def _misconfigured(error: ValidationError) -> Misconfigured:
     faults = error.errors(include_url=False)
     for fault in faults:
         name, cause = str(fault["loc"][0]), fault.get("ctx", {}).get("error")
-        text = _range_of(name) or _ALLOWED.get(name)
-        if text is None or fault["type"] == "int_parsing_size":
-            text = words_of(fault)
         if fault["type"] == "value_error":
             text = str(cause) if isinstance(cause, _WrongValue) else "cannot be used"
+        elif fault["type"] == "int_parsing_size":
+            text = words_of(fault)
+        else:
+            text = _range_of(name) or _ALLOWED.get(name) or words_of(fault)
         texts.append(f"{name}: {text}")
     return Misconfigured("; ".join(texts), setting=str(faults[0]["loc"][0]))
 

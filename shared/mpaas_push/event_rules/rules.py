@@ -149,10 +149,7 @@ def read_rules(path: Path, settings: Settings) -> tuple[Rule, ...]:
     Raises:
         BadRules: The file cannot be read or is invalid; the text names the path of each fault.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
+    content = _content_of(path)
     return _read_compiled(path, content) or _parse_rules(path, content, settings)
 
 
@@ -168,14 +165,18 @@ def compile_rules(path: Path, settings: Settings) -> None:
     Raises:
         BadRules: As from `read_rules`.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
+    content = _content_of(path)
     rules = [rule.model_dump() for rule in _parse_rules(path, content, settings)]
     compiled = _compiled_path(path)
     compiled.parent.mkdir(exist_ok=True)
     compiled.write_text(json.dumps({"of": _digest(content), "rules": rules}))
+
+
+def _content_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
 
 
 def _read_compiled(path: Path, content: bytes) -> tuple[Rule, ...]:

@@ -16,7 +16,7 @@ from mpaas_push.errors import Fault
 from mpaas_push.message.fields import ALIASES, REQUIRED, STRATEGY_ALIASES
 from mpaas_push.message.json_fields import MAX_FAULTS
 from mpaas_push.message.vocabulary import MAX_INT, MAX_LONG, MEANINGS, OTHER_SPELLING
-from mpaas_push.model_faults import json_kind, words_of
+from mpaas_push.model_faults import json_kind, nearest_field, words_of
 from mpaas_push.paths import format_path
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def _unknown_field(path: tuple[Any, ...]) -> Fault:
     if path == (OTHER_SPELLING,):
         return Fault(name, "is given in both spellings; keep `strategyContent`")
     known = STRATEGY_ALIASES if len(path) > 1 else tuple(ALIASES.values())
-    nearest, is_misspelt = _nearest(name, known)
+    nearest, similarity = nearest_field(name, known)
+    # No field has a digit in its name; most target ids do.
+    is_misspelt = similarity >= _MISSPELT and not any(map(str.isdigit, name))
     shown = format_path((name,), declared=is_misspelt)
     remedy = (
         f"did you mean `{nearest}`?"
@@ -110,21 +112,6 @@ def _unknown_field(path: tuple[Any, ...]) -> Fault:
         else "remove it, or put it into `extendedParams` if it is for the app"
     )
     return Fault(format_path((*path[:-1], name), declared=is_misspelt), f"unknown field `{shown}`; {remedy}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> tuple[str | None, bool]:
-    """Return the known field that a name resembles, and whether the name is surely a misspelling of it."""
-    from difflib import SequenceMatcher, get_close_matches
-
-    # Wire names (TaskName) and Python names (task_name) differ from the page's only in case and underscores.
-    folded = name.replace("_", "").lower()[:64]
-    by_folded = {field.lower(): field for field in known}
-    near = get_close_matches(folded, by_folded, n=1)
-    if not near:
-        return None, False
-    similarity = SequenceMatcher(None, near[0], folded).ratio()
-    # No field has a digit in its name; most target ids do.
-    return by_folded[near[0]], similarity >= _MISSPELT and not any(map(str.isdigit, name))
 
 
 def _not_an_object(path: tuple[Any, ...], value: Any) -> str:
